@@ -10,7 +10,7 @@ from typing import Final
 from ..agents.llm import LLMError, LLMPiece, LLMUnavailable
 from ..protocol.events import ReasoningEncryptedValue, ReasoningMessageChunk, ToolCallChunk
 from .answer import Answer, Counts, Endings, Unicode, unicode
-from .tool_names import as_json
+from .tool_names import as_json, json_value
 
 
 class Reading:
@@ -45,7 +45,7 @@ class Reading:
         if not self._tools:
             return
         given = _storable(name)[:_LONGEST_NAME]
-        call = self._calls.find(index, id, given)
+        call = self._calls.find(index, id, given, again=bool(arguments or whole))
         if call is None:
             return
         call.whole = whole or call.whole
@@ -57,8 +57,13 @@ class Reading:
             call.name = given
             yield ToolCallChunk(call.id, self._tools.get(given, given))
         for one in (*call.early, arguments):
-            if text := call.text.add(_as_json(one)):
+            text = call.text.add(_as_json(one))
+            if text == "{}" and not call.said:
+                # Some servers begin with this in any case, and then send the arguments.
+                call.whole = {}
+            elif text:
                 call.whole = None
+                call.said.append(text)
                 yield ToolCallChunk(call.id, delta=text)
         call.early.clear()
 
@@ -102,7 +107,7 @@ def _storable(text: object) -> str:
 
 
 class _Call:
-    __slots__ = ("early", "id", "name", "text", "whole")
+    __slots__ = ("early", "id", "name", "said", "text", "whole")
 
     def __init__(self, id: str) -> None:
         self.id = id
@@ -111,7 +116,15 @@ class _Call:
         self.text = Unicode()
         self.early: list[object] = []
         """Arguments that were received before the name."""
+        self.said: list[str] = []
         self.whole: object = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its arguments were received: they are an object."""
+        if self.whole is not None or not self.said or self.said[-1][-1] != "}":
+            return self.whole is not None
+        return isinstance(json_value("".join(self.said)), dict)
 
 
 class _Calls:
@@ -129,11 +142,12 @@ class _Calls:
     def __iter__(self) -> Iterator[_Call]:
         return iter(self._calls)
 
-    def find(self, index: object, id: object, name: str) -> _Call | None:
+    def find(self, index: object, id: object, name: str, *, again: bool = False) -> _Call | None:
         """The call that a piece belongs to, a new one if need be; ``None`` if it belongs to none.
 
         A piece begins a call if it has a name, and no known id, or no id and no known index, or a
-        known id and a new index, or no id and another name than the call of its index.
+        known id and a new index, or no id and another name than the call of its index, or the same
+        name where that has all its arguments and the piece has some (``again``).
         """
         index = index if isinstance(index, int | str) else None
         id = str(id) if isinstance(id, int | str) and id != "" else None
@@ -142,7 +156,7 @@ class _Calls:
             return known
         known = self._by_index.get(index) if index is not None else None
         if known is not None:
-            repeated = id is None and name == known.name
+            repeated = id is None and name == known.name and not (again and known.is_whole)
             if not name or not known.name or repeated:
                 return known
         if not name and index is None:
