@@ -83,12 +83,13 @@ class Tool(msgspec.Struct, Generic[P, R_co], frozen=True, eq=False, kw_only=True
     def parse(self, arguments: Mapping[str, Any] | str | bytes) -> dict[str, Any]:
         """Validated arguments, from an object or its JSON; with the defaults of those left out.
 
+        Blank text and ``null``, which some models send for no arguments, are an empty object.
         Raises ToolArgumentsInvalid, whose sentence says what is wrong: a model can correct it; and
         ToolError if a type of the tool raises an error of its own.
         """
         try:
             if isinstance(arguments, str | bytes):
-                given = decoded(arguments or "{}", self.arguments)
+                given = decoded(_given(arguments), self.arguments)
             else:
                 given = converted(arguments, self.arguments)
         except ValueError as error:
@@ -200,6 +201,11 @@ class _Decorator:
             context=context,
             is_method=is_method,
         )
+
+
+def _given(arguments: str | bytes) -> str | bytes:
+    nothing = arguments.strip() in ("", "null") if isinstance(arguments, str) else not arguments
+    return "{}" if nothing else arguments
 
 
 _INJECTED: Final = object()

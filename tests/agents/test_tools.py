@@ -109,11 +109,20 @@ def test_arguments_are_parsed_from_an_object_or_its_json(given: Any) -> None:
     assert refund.parse(given) == {"order": "o1", "amount": 5.0, "reason": "late"}
 
 
+@pytest.mark.parametrize("given", ["", " \n", "null", " null ", b""])
+def test_a_model_may_send_nothing_or_null_for_no_arguments(given: Any) -> None:
+    @tool
+    def ping() -> None: ...
+
+    assert ping.parse(given) == {}
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
         ({"order": 1, "amount": 2}, r"Expected `str`, got `int` - at `\$\.order`"),
         ({"order": "o1"}, "missing required field `amount`"),
+        ("null", "missing required field `order`"),
         ({"order": "o1", "amount": 1, "more": 1}, "unknown field `more`"),
         ({"order": "o1", "amount": 1, "reason": "x"}, r"Invalid enum value 'x' - at `\$\.reason`"),
         ("{", "Input data was truncated"),
