@@ -316,7 +316,11 @@ _SPECIFIC: Final = _STATUSES[:2]
 """Codes that are more specific than the HTTP status sent with them."""
 _TOLD: Final = (
     (402, r"credit balance is too low|insufficient balance"),
-    (413, r"context.?(length|limit|size|window)|prompt is too long|input token count"),
+    (
+        413,
+        r"context.?(length|limit|size|window)|(prompt|input) is too long|maximum prompt length"
+        r"|input token count",
+    ),
 )
 """The same for the error's message, where the code says no more than "bad request"."""
 _LIMITED: Final = r"rate.?limit|too.many.requests|(^|code|error|http|status)\W*429\b"
@@ -354,7 +358,7 @@ def error_status(body: object) -> int:
     """
     error = _innermost(body)
     if isinstance(error, str):
-        return 429 if _matches(_LIMITED, error) else 0
+        return _status_of([error], _TOLD) or (429 if _matches(_LIMITED, error) else 0)
     values = [member(error, name) for name in ("status", "status_code", "code", "type")]
     words = [value for value in values if isinstance(value, str)]
     message = member(error, "message")

@@ -339,16 +339,21 @@ SENTENCES = [
     "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000",
     "the request exceeds the available context size, try increasing it",
     "The input token count (40000) exceeds the maximum number of tokens allowed (32768).",
+    "Input is too long for requested model.",
+    "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+    "Context size has been exceeded.",
 ]
 
 
 @pytest.mark.parametrize("status", [400, 500, 200])
 @pytest.mark.parametrize("sentence", SENTENCES)
+@pytest.mark.parametrize("bare", [False, True], ids=["in an object", "as the error"])
 @pytest.mark.parametrize("adapter", [OpenAIChat, AnthropicMessages])
 async def test_a_conversation_that_is_too_long_is_recognized_by_the_message(
-    adapter: Any, sentence: str, status: int
+    adapter: Any, bare: bool, sentence: str, status: int
 ) -> None:
-    body = {"error": {"type": "invalid_request_error", "message": sentence, "code": None}}
+    told = {"type": "invalid_request_error", "message": sentence, "code": None}
+    body = {"error": sentence if bare else told}
     said, error = await failing(adapter, Odd(status_code=status, body=body))
     assert (said, error.retryable) == ("The conversation is too long for the model.", False)
 
