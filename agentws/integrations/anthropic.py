@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any, Final, cast
 
 from ..agents.llm import (
@@ -28,7 +31,7 @@ from .answer import (
 )
 from .answering import Provider, ProviderLLM
 from .anthropic_prompt import REDACTED, SIGNATURE, conversation, tool_entries
-from .reading import Reading
+from .reading import LONGEST_WAIT, Reading
 
 try:
     import anthropic
@@ -76,7 +79,7 @@ class AnthropicMessages(ProviderLLM):
         check_setting("max_tokens", max_tokens, Count)
         check_setting("timeout", timeout, Seconds)
         self.max_tokens = max_tokens
-        self._client = client or anthropic.AsyncAnthropic(
+        self._client = client or _Client(
             base_url=base_url, api_key=api_key, timeout=timeout, max_retries=max_retries
         )
         super().__init__(
@@ -110,6 +113,32 @@ class AnthropicMessages(ProviderLLM):
         if tools:
             body["tools"] = tool_entries(tools)
         return body | {"system": "\n\n".join(system)} if system else body
+
+
+class _Client(anthropic.AsyncAnthropic):
+    """The SDK's client, which itself waits as long as a provider says, days if it says so."""
+
+    def _should_retry(self, response: Any) -> bool:
+        return _wait(response.headers) <= LONGEST_WAIT and super()._should_retry(response)
+
+
+def _wait(headers: Mapping[str, str]) -> float:
+    """The seconds that a refused request is to wait; 0 if nothing readable is said."""
+    said = headers.get("retry-after", "")
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            return float(milliseconds) / 1000
+        return float(said)
+    except ValueError:
+        return _until(said)
+
+
+def _until(date: str) -> float:
+    try:
+        read = parsedate_tz(date)
+        return mktime_tz(read) - time.time() if read else 0.0
+    except (ValueError, OverflowError):
+        return math.inf  # a day that no calendar has
 
 
 _NAMES: Final = (

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any
 
 import anthropic
+import anyio
 import openai
 import pytest
 
@@ -128,6 +131,28 @@ def answering(body: str, kind: str = "application/json") -> Any:
         return HTTP.Response(200, headers={"content-type": kind}, text=body)
 
     return HTTP.AsyncClient(transport=HTTP.MockTransport(answer))
+
+
+LONG: Mapping[str, Mapping[str, str]] = {
+    "seconds": {"retry-after": "86400"},
+    "milliseconds": {"retry-after-ms": "86400000"},
+    "no end": {"retry-after": "inf"},
+    "a date": {"retry-after": format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)},
+    "no date": {"retry-after": "Mon, 99 Jan 9999 25:00:00 GMT"},
+    "and to ask again": {"retry-after": "86400", "x-should-retry": "true"},
+}
+
+
+@pytest.mark.parametrize("headers", LONG.values(), ids=LONG)
+@pytest.mark.parametrize("adapter", [OpenAIChat, AnthropicMessages])
+async def test_a_provider_that_asks_to_wait_for_a_day_is_not_waited_for(
+    adapter: Any, headers: Mapping[str, str]
+) -> None:
+    async with FakeLLM([Reply(status=429, headers=headers)]) as fake:
+        url = fake.openai_url if adapter is OpenAIChat else fake.anthropic_url
+        async with adapter("fake", base_url=url, api_key=KEY, max_retries=1) as llm:
+            with anyio.fail_after(30):
+                assert type(await failure(llm)) is LLMRateLimited
 
 
 UNAVAILABLE = "The model is not available right now."
