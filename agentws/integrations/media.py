@@ -2,6 +2,8 @@
 
 Content is given as it is in the message, or by its address: the provider fetches that, never this
 process. What no provider takes is named in text, so that the model can say that it can't read it.
+The type of an image is that of its content: providers refuse the request for one that is not as
+declared, and with it every later one of the conversation.
 """
 
 from __future__ import annotations
@@ -21,6 +23,11 @@ from ..protocol.messages import (
 )
 
 IMAGES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+_BEGINNINGS: Final = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+}
 SOUNDS: Final = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 PDF: Final = "application/pdf"
 _TEXTS: Final = ("application/json", "application/xml", "application/yaml", "application/toml")
@@ -66,6 +73,8 @@ def media_in_words(part: Media) -> str:
 
 
 def _of_data(part: Media, mime: str, value: str) -> ProviderMedia | None:
+    if isinstance(part, ImagePart):
+        mime = _image_type(value) or mime
     kind = _kind(part, mime)
     decoded = _decoded(value) if kind else None
     if kind is None or decoded is None:
@@ -97,6 +106,14 @@ def _kind(part: Media, mime: str) -> Kind | None:
             return "sound"
         case _:
             return None
+
+
+def _image_type(value: str) -> str | None:
+    """The type that base64 of an image begins like; ``None`` for one that is not known here."""
+    head = _decoded(value[:16]) or b""
+    if head.startswith(b"RIFF") and head.endswith(b"WEBP"):
+        return "image/webp"
+    return next((mime for begin, mime in _BEGINNINGS.items() if head.startswith(begin)), None)
 
 
 def _decoded(value: str) -> bytes | None:

@@ -94,6 +94,27 @@ def test_media_become_the_parts_of_each_provider(
     assert anthropic_prompt.conversation(said)[0]["content"] == [look, image_anthropic, anthropic]
 
 
+CONTENTS = {
+    "image/png": b"\x89PNG\r\n\x1a\n...",
+    "image/jpeg": b"\xff\xd8\xff\xe0...",
+    "image/gif": b"GIF89a...",
+    "image/webp": b"RIFF\x10\0\0\0WEBPVP8 ",
+}
+
+
+@pytest.mark.parametrize("declared", ["image/png", "image/jpg", "image/jpeg;charset=x", ""])
+@pytest.mark.parametrize("mime", CONTENTS)
+def test_the_type_of_an_image_is_that_of_its_content(mime: str, declared: str) -> None:
+    value = b64encode(CONTENTS[mime]).decode()
+    url = f"data:{mime};base64,{value}"
+    for source in (data(value, declared), m.UrlSource(f"data:{declared};base64,{value}")):
+        said: list[m.Message] = [m.UserMessage("1", [m.ImagePart(source)])]
+        (image,) = openai_prompt.conversation(said, None)[0]["content"]
+        assert image == {"type": "image_url", "image_url": {"url": url}}
+        (image,) = anthropic_prompt.conversation(said)[0]["content"]
+        assert image["source"] == {"type": "base64", "media_type": mime, "data": value}
+
+
 @pytest.mark.parametrize("part", NAMED.values(), ids=NAMED)
 def test_what_no_provider_takes_is_named(part: m.ContentPart) -> None:
     said: list[m.Message] = [m.UserMessage("1", [m.TextPart("Look:"), part])]
