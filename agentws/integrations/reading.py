@@ -55,7 +55,7 @@ class Reading:
                 return
             self.answer.note_call()
             call.name = given
-            yield ToolCallChunk(call.id, self._tools.get(given, given))
+            yield ToolCallChunk(call.id, self._our_name(given))
         for one in (*call.early, arguments):
             text = call.text.add(_as_json(one))
             if text == "{}" and not call.said:
@@ -66,6 +66,11 @@ class Reading:
                 call.said.append(text)
                 yield ToolCallChunk(call.id, delta=text)
         call.early.clear()
+
+    def _our_name(self, given: str) -> str:
+        """The tool that is meant; some servers leave the format of their model around its name."""
+        plain = given.partition("<|")[0].strip().removeprefix("functions.")
+        return self._tools.get(given) or self._tools.get(plain, given)
 
     def seal_call(self, index: object, id: object, value: str) -> Iterator[LLMPiece]:
         """``value`` must be sent back with a call that was begun."""

@@ -77,3 +77,15 @@ async def test_calls_with_an_empty_object_as_arguments_are_read() -> None:
     assert await calls_in([piece("clock", "{}", index=0)] * 2) == [("clock", "{}")] * 2
     in_pieces = [[piece("clock", "{", index=0)], [piece(None, "}", index=0)]]
     assert await calls_in(*in_pieces) == [("clock", "{}")]
+
+
+@pytest.mark.parametrize(
+    "name", ["add<|channel|>commentary", "functions.add", " add\n", "functions.add<|message|>"]
+)
+async def test_the_format_of_a_model_around_the_name_of_a_tool_is_no_part_of_it(name: str) -> None:
+    assert await calls_in([piece(name, FIRST, index=0, id="x")]) == [("add", FIRST)]
+
+
+@pytest.mark.parametrize("name", ["<|channel|>", "functions.", "subtract", "add2", "functions.x"])
+async def test_a_name_that_is_not_a_tools_is_what_the_model_said(name: str) -> None:
+    assert await calls_in([piece(name, FIRST, index=0, id="x")]) == [(name, FIRST)]
