@@ -53,6 +53,8 @@ HTTPTOOLS: Final = (
             "on_body": ("self", "body"),
             "on_message_complete": ("self",),
             "_start_asgi_task": ("self", "cycle", "app"),
+            "_unsupported_upgrade_warning": ("self",),
+            "_should_upgrade": ("self",),
         },
         _HTTP_NAMES
         | {
@@ -63,6 +65,8 @@ HTTPTOOLS: Final = (
             "headers",
             "pipeline",
             "HttpParserError",
+            "HttpParserUpgrade",
+            "url",
         },
     ),
 )

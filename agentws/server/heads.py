@@ -85,18 +85,19 @@ class HeadCount:
             raise BadHead(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, HEADERS_TOO_LARGE)
 
 
-def check_framing(headers: Iterable[tuple[bytes, bytes]], version: str) -> None:
-    """Raise `BadHead` when the headers leave in doubt where the body ends.
+def check_framing(headers: Iterable[tuple[bytes, bytes]], version: str) -> bool:
+    """Whether there is a body. Raise `BadHead` when the headers leave in doubt where it ends.
 
     Names are in lower case; `version` is "1.0" or "1.1".
     """
     lengths = [value for name, value in headers if name == b"content-length"]
     codings = [value for name, value in headers if name == b"transfer-encoding"]
     if not lengths and not codings:
-        return
+        return False
     if len(lengths) + len(codings) > 1:
         raise BadHead(HTTPStatus.BAD_REQUEST, AMBIGUOUS)
     if lengths and not (lengths[0].isascii() and lengths[0].isdigit()):
         raise BadHead(HTTPStatus.BAD_REQUEST, AMBIGUOUS)
     if codings and (codings[0].lower() != b"chunked" or version == "1.0"):
         raise BadHead(HTTPStatus.BAD_REQUEST, AMBIGUOUS)
+    return True

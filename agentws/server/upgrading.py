@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, cast
 
 import httptools
@@ -28,6 +29,10 @@ class PresetHttpToolsProtocol(GuardedProtocol, HttpToolsProtocol):
         """Bytes since the parser has last completed something."""
         self._in_head = False
         self._in_body = False
+        self._stopped_at = 0
+        """Where in the bytes just read the parser stopped, behind an offer of another protocol."""
+        self._declined = b""
+        """The head of the request that made the offer, without it; empty if it has no body."""
         self._current: Any = None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -50,10 +55,12 @@ class PresetHttpToolsProtocol(GuardedProtocol, HttpToolsProtocol):
             guard.drop(len(data))
             return
         guard.count.new_read()
-        self._fed += len(data)
-        super().data_received(data)
-        if self.parser is None or guard.refused:
-            return
+        while data:
+            self._fed += len(data)
+            super().data_received(data)
+            if self.parser is None or guard.refused:
+                return
+            data = self._behind_offer(data)
         try:
             guard.count.incomplete(self._fed)
         except BadHead as bad:
@@ -61,6 +68,25 @@ class PresetHttpToolsProtocol(GuardedProtocol, HttpToolsProtocol):
             self.send_400_response(bad.reason)
             return
         self._check_progress()
+
+    def _behind_offer(self, data: bytes) -> bytes:
+        """What is still to be read of ``data``; nothing, unless the parser has stopped in it.
+
+        It stops behind the head of a request with an ``Upgrade`` header, as if the rest were in the
+        other protocol, and without the body. For an offer other than WebSocket, which a server may
+        ignore, the rest is HTTP: a client loses its body, and a body could hold another request
+        (request smuggling). So a request with a body is parsed again, without its offer.
+        """
+        if not self._stopped_at:
+            return b""
+        rest = self._declined + data[self._stopped_at :]
+        self._stopped_at, self._declined = 0, b""
+        return rest
+
+    def _unsupported_upgrade_warning(self) -> None:
+        super()._unsupported_upgrade_warning()
+        # uvicorn calls this while it handles the exception by which the parser says where it was.
+        self._stopped_at = cast(httptools.HttpParserUpgrade, sys.exception()).args[0]
 
     def _check_progress(self) -> None:
         if self.parser is None:
@@ -89,10 +115,16 @@ class PresetHttpToolsProtocol(GuardedProtocol, HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._checked(check_framing, self.headers, self.parser.get_http_version())
-        self._checked(self._guard.count.pipelined, len(self.pipeline))
+        version = self.parser.get_http_version()
+        has_body = self._checked(check_framing, self.headers, version)
         self._fed = 0
         self._in_head, self._in_body = False, True
+        if has_body and self.parser.should_upgrade() and not self._should_upgrade():
+            line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version.encode())
+            self._declined = _without_offer(line, self.headers)
+            if self._declined:
+                return
+        self._checked(self._guard.count.pipelined, len(self.pipeline))
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -101,13 +133,15 @@ class PresetHttpToolsProtocol(GuardedProtocol, HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._declined:
+            return
         self._fed = 0
         self._in_body = False
         super().on_message_complete()
 
-    def _checked(self, check: Any, *arguments: Any) -> None:
+    def _checked(self, check: Any, *arguments: Any) -> Any:
         try:
-            check(*arguments)
+            return check(*arguments)
         except BadHead as bad:
             self._guard.refusal = bad
             raise
@@ -120,3 +154,11 @@ class PresetHttpToolsProtocol(GuardedProtocol, HttpToolsProtocol):
         # The parser refers back to this object: with this cycle both would live until a full
         # garbage collection.
         self.parser = cast(httptools.HttpRequestParser, None)
+
+
+def _without_offer(line: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """A head without its ``Upgrade`` headers; empty if it has none, as that of a CONNECT."""
+    kept = [(name, value) for name, value in headers if name != b"upgrade"]
+    if len(kept) == len(headers):
+        return b""
+    return b"\r\n".join([line, *(b"%b: %b" % header for header in kept), b"\r\n"])

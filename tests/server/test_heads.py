@@ -205,6 +205,48 @@ def test_a_request_with_one_length_is_served(parsing: Any, head: bytes) -> None:
     assert status(read) == [200, 200] and b"a" in read and read.endswith(b"b")
 
 
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+
+
+@pytest.mark.parametrize("pieces", ["one", "head and body", "bytes"])
+@pytest.mark.parametrize("framing", ["length", "chunked", "nothing"])
+def test_a_request_that_offers_another_protocol_is_served_with_its_body(
+    parsing: Any, framing: str, pieces: str
+) -> None:
+    parsing.app.paths.clear()
+    # As what comes after the head, it would be a request of its own.
+    body = b"" if framing == "nothing" else FOLLOWING
+    head = START + OFFER + b"Content-Length: %d\r\n\r\n" % len(body)
+    sent = body
+    if framing == "chunked":
+        head = START + OFFER + CHUNKED + b"\r\n"
+        sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    last = START + b"Connection: close\r\nContent-Length: 4\r\n\r\nlast"
+    with connected(parsing) as client:
+        match pieces:
+            case "one":
+                client.sendall(head + sent + head + sent + last)
+            case "head and body":
+                client.sendall(head)
+                client.sendall(sent + head + sent + last)
+            case "bytes":
+                for byte in head + sent + head + sent + last:
+                    client.sendall(bytes((byte,)))
+        read = answer(client)
+    assert status(read) == [200, 200, 200] and read.count(body or b"200 OK") >= 2
+    assert read.endswith(b"last")
+    assert parsing.app.paths == ["/http"] * 3
+
+
+def test_a_tunnel_is_refused_whatever_else_it_offers(parsing: Any) -> None:
+    with connected(parsing) as client:
+        request = b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n" + OFFER + b"Content-Length: 1\r\n\r\na"
+        client.sendall(request + FOLLOWING)
+        read = answer(client)
+    assert 200 not in status(read)
+    assert "/smuggled" not in parsing.app.paths
+
+
 def test_a_head_is_counted_in_any_pieces() -> None:
     limits = ServerLimits(max_request_line=10, max_head_size=30, max_headers=2)
     count = HeadCount(limits)
