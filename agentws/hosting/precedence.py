@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from starlette.convertors import CONVERTOR_TYPES
 from starlette.routing import BaseRoute, Host, Match, Mount, Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
 from ..transports.prefix import PARAMETER
 
@@ -79,7 +79,7 @@ def insert_routes(routes: list[BaseRoute], own: Sequence[BaseRoute], *, prefix: 
         if keeper is not None:
             _report_kept(pattern, keeper, common=pattern.path[len(prefix) :] in COMMON)
         if index < len(routes):
-            route = _YieldingRoute(route, pattern, routes[index:])
+            route = _yielding(route, _RoutesBehind(pattern, routes[index:]))
         insertions.setdefault(index, []).append(route)
     routes[:] = [
         one
@@ -188,37 +188,62 @@ def _literals(path: str) -> list[str]:
     return [path[start:stop] for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 
 
-class _YieldingRoute(BaseRoute):
-    """A gateway's route before routes of the host; yields to those at least as specific."""
+class _RoutesBehind:
+    """The routes of the host behind one of a gateway's, which yields to those at least as specific.
 
-    def __init__(self, own: BaseRoute, pattern: RoutePattern, host: Sequence[BaseRoute]) -> None:
-        self._own = own
-        self._specificity = pattern.specificity
-        self._host = host
-        self._host_patterns: list[RoutePattern] | None = None
+    The gateway's route stays a :class:`Route` or a :class:`WebSocketRoute`: FastAPI's included
+    routers take over no others, and tools that list an app's routes read their attributes.
+    """
 
-    def __repr__(self) -> str:
-        return repr(self._own)
+    def __init__(self, own: RoutePattern, routes: Sequence[BaseRoute]) -> None:
+        self._specificity = own.specificity
+        self._routes = routes
+        self._patterns: list[RoutePattern] | None = None
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        found, child = self._own.matches(scope)
-        if found is Match.NONE or not self._belongs_to_host(scope):
-            return found, child
+    def unless_kept(self, scope: Scope, match: tuple[Match, Scope]) -> tuple[Match, Scope]:
+        """``match``, or no match for a request that belongs to one of these routes."""
+        if match[0] is Match.NONE or not self._keep(scope):
+            return match
         return Match.NONE, {}
 
-    def _belongs_to_host(self, scope: Scope) -> bool:
-        if self._host_patterns is None:
+    def _keep(self, scope: Scope) -> bool:
+        if self._patterns is None:
             # With the first request, as a host may add routes to its routers after the mount.
-            self._host_patterns = list(_patterns(self._host))
+            self._patterns = list(_patterns(self._routes))
         target = Target(scope.get("method", WEBSOCKET), path_below_root(scope))
-        pattern = _first(self._host_patterns, target)
+        pattern = _first(self._patterns, target)
         return pattern is not None and pattern.specificity >= self._specificity
 
-    def url_path_for(self, name: str, /, **path_params: Any) -> Any:
-        return self._own.url_path_for(name, **path_params)
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._own.handle(scope, receive, send)
+def _yielding(own: BaseRoute, behind: _RoutesBehind) -> BaseRoute:
+    if isinstance(own, WebSocketRoute):
+        return _YieldingWebSocketRoute(own, behind)
+    assert isinstance(own, Route)
+    return _YieldingRoute(own, behind)
+
+
+class _YieldingRoute(Route):
+    """A gateway's route before routes of the host."""
+
+    def __init__(self, own: Route, behind: _RoutesBehind) -> None:
+        super().__init__(
+            own.path, own.endpoint, name=own.name, include_in_schema=own.include_in_schema
+        )
+        self._behind = behind
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return self._behind.unless_kept(scope, super().matches(scope))
+
+
+class _YieldingWebSocketRoute(WebSocketRoute):
+    """A gateway's WebSocket before routes of the host."""
+
+    def __init__(self, own: WebSocketRoute, behind: _RoutesBehind) -> None:
+        super().__init__(own.path, own.endpoint, name=own.name)
+        self._behind = behind
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return self._behind.unless_kept(scope, super().matches(scope))
 
 
 def path_below_root(scope: Scope) -> str:

@@ -88,6 +88,12 @@ def router_app(name: str) -> tuple[Any, str]:
             router = APIRouter(prefix="/api")
             mount_agent_gateway(router, Echo, prefix="/agent")
             return included(router), "/api/agent"
+        case "an included router that takes every path":
+            router = APIRouter()
+            router.add_api_route("/{path:path}", own)
+            router.mount("/", foreign)
+            mount_agent_gateway(router, Echo, prefix="/agent")
+            return included(router, "/api"), "/api/agent"
     raise AssertionError(name)
 
 
@@ -99,6 +105,7 @@ def router_app(name: str) -> tuple[Any, str]:
         "a router below an app",
         "an included router",
         "an included router with a prefix of its own",
+        "an included router that takes every path",
     ],
 )
 async def test_a_gateway_on_a_router_is_served_where_the_router_is(name: str) -> None:

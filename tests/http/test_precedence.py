@@ -263,13 +263,14 @@ TAKEN: dict[str, list[BaseRoute]] = {
     "one of a parameter": [WebSocketRoute("/chat/ws/chat{rest:path}", talking)],
     "a WebSocket in a mount": [Mount("/chat", routes=[WebSocketRoute("/ws/chat", talking)])],
     "another gateway": [],
+    "another gateway before a catch-all route": [Mount("/", Router())],
 }
 
 
 @pytest.mark.parametrize("kind", TAKEN)
 def test_mounting_where_the_websocket_path_is_taken_raises_value_error(kind: str) -> None:
     app = Starlette(routes=TAKEN[kind])
-    if kind == "another gateway":
+    if kind.startswith("another gateway"):
         mount_agent_gateway(app, Echo, prefix="/chat")
     before = list(app.routes)
     with pytest.raises(
@@ -298,6 +299,19 @@ async def test_several_gateways_may_be_mounted_with_different_prefixes(files: Pa
     async with running(app):
         for prefix in ("", "/sales", "/t/acme"):
             await check(app, prefix)
+
+
+@pytest.mark.parametrize("host", [spa, lambda files: []], ids=["spa", "nothing"])
+def test_the_routes_of_an_app_with_a_gateway_can_be_listed(
+    host: Callable[[Path], list[BaseRoute]], files: Path
+) -> None:
+    """As debug pages, metrics and limits of many hosts do."""
+    app = FastAPI()
+    app.router.routes.extend(host(files))
+    mount_agent_gateway(app, Echo, prefix="/assistant")
+    listed: list[Any] = app.routes
+    paths = [route.path for route in listed]
+    assert {"/assistant/ws/chat", "/assistant/sessions/{id}"} <= set(paths)
 
 
 def test_route_names_still_resolve_after_the_mount(files: Path) -> None:
