@@ -127,6 +127,9 @@ def http_routes(
 class Endpoint:
     """The ASGI app of one path."""
 
+    # Middleware of hosts (metrics, limits) names endpoints as if each were a function.
+    __name__: Final = "agentws"
+
     def __init__(self, checks: RequestChecks, operations: Iterable[Operation]) -> None:
         self._checks = checks
         self._operations: Final[dict[str, Operation]] = {one.method: one for one in operations}

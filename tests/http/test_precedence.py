@@ -312,6 +312,8 @@ def test_the_routes_of_an_app_with_a_gateway_can_be_listed(
     listed: list[Any] = app.routes
     paths = [route.path for route in listed]
     assert {"/assistant/ws/chat", "/assistant/sessions/{id}"} <= set(paths)
+    endpoints = [route.endpoint for route in listed if route.name == "agentws"]
+    assert {endpoint.__name__ for endpoint in endpoints} == {"agentws"}
 
 
 def test_route_names_still_resolve_after_the_mount(files: Path) -> None:
