@@ -25,8 +25,9 @@ logger: Final = logging.getLogger("agentws")
 POLL_INTERVAL: Final = 0.2
 """Seconds between two reads of the flag."""
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-DRAINS_ITSELF: Final = "drains_applications"
-"""An attribute of a server that drains its application before it closes connections."""
+DRAINS: Final = "drains"
+"""An attribute of a server that drains its application before it closes connections: the list of
+what it awaits."""
 
 Drain = Callable[[], Awaitable[None]]
 
@@ -116,21 +117,36 @@ def drain_with_server(drain: Drain, tasks: Tasks) -> Callable[[], None]:
 def handle_signals(drain: Drain, tasks: Tasks) -> Callable[[], None]:
     """Has ``drain`` run before this process's uvicorn shuts down. Returns what ends that.
 
-    Does nothing under a server that drains itself, in another thread than the main one, and where
-    another program handles the signals.
+    A server that drains itself is only told of ``drain``, as the lifespan may not run. Does nothing
+    in another thread than the main one, and where another program handles the signals.
     """
     if threading.current_thread() is not threading.main_thread():
         return _nothing
     handler = signal.getsignal(signal.SIGTERM)
     server = _server_of(handler)
-    if server is None or getattr(server, DRAINS_ITSELF, False):
+    if server is None:
         return _nothing
+    drains: list[Drain] | None = getattr(server, DRAINS, None)
+    if drains is not None:
+        return _listed(drain, drains)
     shared = getattr(handler, "__self__", None)
     if not isinstance(shared, DrainOnSignal):
         shared = DrainOnSignal(server, asyncio.get_running_loop(), tasks)
         shared.install()
     shared.add(drain)
     return lambda: shared.discard(drain)
+
+
+def _listed(drain: Drain, drains: list[Drain]) -> Callable[[], None]:
+    """Adds ``drain`` to ``drains``, unless a lifespan has. Returns what removes it."""
+    if drain in drains:
+        return _nothing
+    drains.append(drain)
+
+    def remove() -> None:
+        drains[:] = [one for one in drains if one != drain]
+
+    return remove
 
 
 def _nothing() -> None:

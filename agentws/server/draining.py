@@ -42,9 +42,9 @@ class Server(uvicorn.Server):
     or SIGINT, ends both, and the process.
     """
 
-    drains_applications: Final = True
-    """Tells the application that it need not handle signals itself."""
-    _drains: list[Callable[[], Awaitable[None]]]
+    drains: list[Callable[[], Awaitable[None]]]
+    """What is awaited first. An application whose lifespan does not run finds the list here: this
+    object is the owner of the handler of signals."""
     _ending: threading.Timer | None = None
     _has_process = False
     """Whether the process ends with this server; else the program around it goes on."""
@@ -78,7 +78,7 @@ class Server(uvicorn.Server):
             self._ending.start()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._drains = self.lifespan.state[DRAINS] = []
+        self.drains = self.lifespan.state[DRAINS] = []
         # Before the application starts: clients connect to an open socket meanwhile.
         self._limit_buffers(sockets or ())
         await super().startup(sockets=sockets)
@@ -101,7 +101,7 @@ class Server(uvicorn.Server):
             listener.close()
         loop = asyncio.get_running_loop()
         started = loop.time()
-        await asyncio.gather(*(self._wait_for(drain) for drain in self._drains))
+        await asyncio.gather(*(self._wait_for(drain) for drain in self.drains))
         timeout = self.config.timeout_graceful_shutdown
         if timeout is not None:
             left = timeout - round(loop.time() - started)

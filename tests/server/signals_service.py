@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from agentws import Agent, Limits, RunContext, SQLiteStore, mount_agent_gateway
 from agentws.server import serve
@@ -59,7 +60,13 @@ gateway = mount_agent_gateway(
 )
 
 if __name__ == "__main__":
-    if sys.argv[1] == "preset":
-        serve(app, port=int(sys.argv[3]))
-    else:
-        uvicorn.run(app, port=int(sys.argv[3]), timeout_graceful_shutdown=5)
+    port = int(sys.argv[3])
+    match sys.argv[1]:
+        case "preset":
+            serve(app, port=port)
+        case "preset without a lifespan":
+            serve(app, port=port, lifespan="off")
+        case "preset of a sub-application":
+            serve(Starlette(routes=[Mount("/", app)]), port=port)
+        case _:
+            uvicorn.run(app, port=port, timeout_graceful_shutdown=5)

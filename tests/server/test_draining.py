@@ -194,7 +194,7 @@ async def test_the_time_of_the_drain_counts_towards_the_graceful_shutdown_timeou
     async def closing(self: Any, sockets: Any = None) -> None:
         seen.append(self.config.timeout_graceful_shutdown)
 
-    server._drains = [drain]
+    server.drains = [drain]
     monkeypatch.setattr("uvicorn.Server.shutdown", closing)
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
     await server.shutdown()

@@ -26,6 +26,8 @@ TOTAL = 10.0
 LOADED = 5.0
 """Seconds that a test machine may be late."""
 SERVERS = ["preset", "uvicorn"]
+UNANNOUNCED = ["preset without a lifespan", "preset of a sub-application"]
+"""Here the gateway starts with the first request, and the server has not heard of it before."""
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def wait_for_end(server: processes.Server, *, within: float) -> float:
     return time.monotonic() - begun
 
 
-@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("kind", SERVERS + UNANNOUNCED)
 def test_a_signal_tells_clients_when_to_come_back_and_waits_for_runs(
     tmp_path: Path, kind: str
 ) -> None:
