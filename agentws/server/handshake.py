@@ -47,13 +47,23 @@ _COMMON_NAMES = {
 }
 
 
-class BadHandshake(Exception):
-    """The request can't be upgraded; `status` is the HTTP status of the refusal."""
+_ALLOWED: Headers = [(b"allow", b"GET")]
+_OFFERED: Headers = [
+    (b"upgrade", b"websocket"),
+    (b"sec-websocket-version", b"13"),
+    (b"connection", b"close, upgrade"),
+]
+"""What a refusal with 405, and one with 426, has to say (RFC 9110, 15.5; RFC 6455, 4.4)."""
 
-    def __init__(self, status: HTTPStatus, reason: str) -> None:
+
+class BadHandshake(Exception):
+    """The request can't be upgraded; `status` and `headers` are those of the refusal."""
+
+    def __init__(self, status: HTTPStatus, reason: str, headers: Headers | None = None) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.headers = headers or []
 
 
 class UpgradeRequest(NamedTuple):
@@ -74,9 +84,10 @@ def parse_upgrade(request: bytes) -> UpgradeRequest:
     method, target, _ = lines[0].split(b" ", 2)
     headers = [_header(line) for line in lines[1:]]
     if method != b"GET":
-        raise BadHandshake(HTTPStatus.METHOD_NOT_ALLOWED, "expected GET to open a WebSocket")
+        reason = "expected GET to open a WebSocket"
+        raise BadHandshake(HTTPStatus.METHOD_NOT_ALLOWED, reason, _ALLOWED)
     if _values(headers, b"sec-websocket-version") != [b"13"]:
-        raise BadHandshake(HTTPStatus.UPGRADE_REQUIRED, "expected WebSocket version 13")
+        raise BadHandshake(HTTPStatus.UPGRADE_REQUIRED, "expected WebSocket version 13", _OFFERED)
     keys = _values(headers, b"sec-websocket-key")
     if len(keys) != 1 or not _is_key(keys[0]):
         raise BadHandshake(HTTPStatus.BAD_REQUEST, "expected a Sec-WebSocket-Key of 16 bytes")

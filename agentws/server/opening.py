@@ -81,7 +81,7 @@ class OpeningProtocol(CorkedProtocol, ABC):
         try:
             request = parse_upgrade(data)
         except BadHandshake as bad:
-            self._refuse(bad.status, bad.reason.encode())
+            self._refuse(bad.status, bad.reason.encode(), bad.headers)
             return
         scope = websocket_scope(request, self._shared, self._transport)
         self._opening = Opening(request.accept, scope["client"], scope["path"])

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import socket
+from typing import Any
+
 import pytest
 
 from agentws.server.handshake import BadHandshake, accept_response, http_response, parse_upgrade
@@ -52,6 +55,33 @@ def test_an_invalid_upgrade_request_is_refused_with_its_http_status(
     with pytest.raises(BadHandshake) as caught:
         parse_upgrade(data)
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (request(method=b"POST"), {b"allow": b"GET"}),
+        (
+            request(version=b"8"),
+            {
+                b"sec-websocket-version": b"13",
+                b"upgrade": b"websocket",
+                b"connection": b"close, upgrade",
+            },
+        ),
+    ],
+)
+def test_a_refusal_says_what_the_server_would_accept(
+    plain: Any, data: bytes, expected: dict[bytes, bytes]
+) -> None:
+    with socket.create_connection(("127.0.0.1", plain.port), timeout=10) as client:
+        client.sendall(data)
+        response = b""
+        while piece := client.recv(65536):
+            response += piece
+    lines = response.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
+    headers = {name: value for name, _, value in (line.partition(b": ") for line in lines)}
+    assert expected.items() <= headers.items() and len(headers) == len(lines)
 
 
 def test_the_101_response_ignores_application_headers_that_belong_to_the_server() -> None:
