@@ -158,9 +158,8 @@ class Endpoint:
             response = error_response(error, allow=self._methods)
         except ClientDisconnect:
             return
-        except Exception:
-            logger.exception("a request could not be handled")
-            response = error_response(Internal())
+        except Exception as error:
+            response = error_response(_unexpected(error))
         await response(scope, receive, send_with_headers)
 
     async def _respond(self, request: Request) -> ASGIApp:
@@ -286,6 +285,15 @@ async def read_limited(request: Request, limit: int) -> bytes:
     except TimeoutError as error:
         raise TimedOut("The body took too long to arrive.") from error
     return b"".join(parts)
+
+
+def _unexpected(error: Exception) -> AgentwsError:
+    """What a client is told of an exception that is none of ours."""
+    if getattr(error, "status_code", None) == TooLarge.status:
+        # A limit of the host: its middleware raises while the body is received.
+        return TooLarge("This body is too large.")
+    logger.exception("a request could not be handled")
+    return Internal()
 
 
 # Responses

@@ -12,15 +12,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 
-from agentws import Limits, mount_agent_gateway
+from agentws import Limits, MemoryFileStore, mount_agent_gateway
 from agentws.errors import BadRequest
 from agentws.protocol import bodies
 from agentws.protocol import frames as f
+from agentws.testing.connect import running
 from agentws.testing.virtual import virtual_run
 from agentws.transports import http as plumbing
 
-from .calling import KEY, SESSION, Echo, served
+from .calling import KEY, SESSION, Echo, client, served
 
 URL = f"/sessions/{SESSION}/messages"
 MESSAGE = b'{"id":"m1","content":"hello"}'
@@ -84,6 +87,39 @@ async def test_a_body_of_exactly_the_limit_is_accepted() -> None:
                 URL, content=body, headers={"content-type": "application/json"}
             )
             assert response.status_code == status
+
+
+class BodyLimit:
+    """A host's own limit: a middleware that raises while the body is received."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def limited() -> Any:
+            message = await receive()
+            if len(message.get("body", b"")) > 1000:
+                raise HTTPException(413)
+            return message
+
+        await self._app(scope, limited, send)
+
+
+async def test_a_body_over_a_limit_of_the_host_is_too_large(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Starlette(middleware=[Middleware(BodyLimit)])
+    mount_agent_gateway(app, Echo, files=MemoryFileStore())
+    body = b'{"id":"m1","content":"%b"}' % (b"x" * 2000)
+    form = {"file": ("a.txt", b"x" * 2000)}
+    async with running(app), client(app) as http:
+        for answer in (
+            await http.post(URL, content=body, headers={"content-type": "application/json"}),
+            await http.post(f"/files?session={SESSION}", files=form),
+        ):
+            assert answer.status_code == 413
+            assert (answer.json()["code"], answer.json()["retryable"]) == ("too_large", False)
+    assert not [one for one in caplog.records if one.exc_info]
 
 
 async def test_a_client_that_disconnects_during_its_body_gets_no_answer() -> None:
