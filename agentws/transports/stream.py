@@ -134,7 +134,8 @@ class HttpStream:
     def _headers(self) -> list[tuple[bytes, bytes]]:
         return [
             (b"content-type", b"%b; charset=utf-8" % self._body.media_type.encode()),
-            (b"cache-control", b"no-cache"),
+            # A proxy that compresses a stream holds it back until it has enough to compress.
+            (b"cache-control", b"no-cache, no-transform"),
             (b"x-accel-buffering", b"no"),
             *self._body.headers,
         ]

@@ -41,7 +41,7 @@ async def test_an_sse_stream_begins_with_welcome_and_a_snapshot() -> None:
         async with Stream(gateway, URL) as stream:
             assert stream.status == 200
             assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
-            assert stream.headers["cache-control"] == "no-cache"
+            assert stream.headers["cache-control"] == "no-cache, no-transform"
             assert stream.headers["x-accel-buffering"] == "no"
             welcome = await stream.next()
             assert welcome.name == "welcome" and welcome.id is None
