@@ -27,6 +27,7 @@ _HTTP_METHODS: Final[dict[str, tuple[str, ...]]] = {
     "connection_made": ("self", "transport"),
     "connection_lost": ("self", "exc"),
     "data_received": ("self", "data"),
+    "_get_upgrade": ("self",),
     "send_400_response": ("self", "msg"),
     "on_response_complete": ("self",),
     "pause_writing": ("self",),
@@ -34,7 +35,9 @@ _HTTP_METHODS: Final[dict[str, tuple[str, ...]]] = {
     "timeout_keep_alive_handler": ("self",),
     "shutdown": ("self",),
 }
-_HTTP_NAMES: Final = frozenset({"transport", "cycle", "ws_protocol_class", "response_complete"})
+_HTTP_NAMES: Final = frozenset(
+    {"transport", "cycle", "headers", "ws_protocol_class", "response_complete"}
+)
 _STATE: Final = Needed(
     "uvicorn.server", "ServerState", {}, frozenset({"connections", "tasks", "default_headers"})
 )

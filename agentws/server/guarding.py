@@ -151,6 +151,7 @@ class GuardedProtocol(asyncio.Protocol):
 
     transport: asyncio.Transport
     cycle: Any
+    headers: list[tuple[bytes, bytes]]
     _guard: HttpGuard
 
     def _check_progress(self) -> None:
@@ -159,6 +160,17 @@ class GuardedProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._guard.connected(transport)
+
+    def _get_upgrade(self) -> bytes | None:
+        """The protocol that the request asks for. uvicorn reads the last ``Connection`` header
+        only, but they are one list together: some proxies add one of their own."""
+        upgrade, is_asked = None, False
+        for name, value in self.headers:
+            if name == b"connection":
+                is_asked |= b"upgrade" in [token.strip() for token in value.lower().split(b",")]
+            elif name == b"upgrade":
+                upgrade = value.lower()
+        return upgrade if is_asked else None
 
     def send_400_response(self, msg: str) -> None:
         cycle = self.cycle

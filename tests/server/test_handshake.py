@@ -57,6 +57,17 @@ def test_an_invalid_upgrade_request_is_refused_with_its_http_status(
     assert caught.value.status == status
 
 
+@pytest.mark.parametrize("others", [b"Upgrade, keep-alive", b"Upgrade", b"keep-alive"])
+def test_an_upgrade_may_be_asked_for_in_one_of_several_connection_headers(
+    parsing: Any, others: bytes
+) -> None:
+    """A list may be sent as several headers, and some proxies add one of their own."""
+    asking = request(b"Connection: " + others).replace(b"/ws/chat", b"/echo")
+    with socket.create_connection(("127.0.0.1", parsing.port), timeout=10) as client:
+        client.sendall(asking)
+        assert client.recv(65536).startswith(b"HTTP/1.1 101 ")
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
