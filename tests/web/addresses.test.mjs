@@ -22,6 +22,27 @@ for (const [text, ...expected] of [
     'https://a.example/c',
   ],
   ['mailto:a.b@c.example.', 'mailto:a.b@c.example'],
+  [
+    'https://a.example/b: (see https://a.example/c.) **https://a.example/d**: https://a.example/e~~',
+    'https://a.example/b',
+    'https://a.example/c',
+    'https://a.example/d',
+    'https://a.example/e',
+  ],
+  [
+    'https://a.example/b_c_ https://a.example/__init__.py__ https://a.example_ https://a.example~~',
+    'https://a.example/b_c',
+    'https://a.example/__init__.py',
+    'https://a.example',
+    'https://a.example',
+  ],
+  [
+    'https://a.example/b...c https://a.example/?d=e:f,g;h!i https://a.example/~j/*k https://a.example/l?!',
+    'https://a.example/b...c',
+    'https://a.example/?d=e:f,g;h!i',
+    'https://a.example/~j/*k',
+    'https://a.example/l',
+  ],
   ['https://a.example:65535 https://a.example:65536', 'https://a.example:65535'],
   ['xhttps://a.example _https://a.example'],
   ['javascript:alert(1) data:text/html,x ftp://a.example //a.example www.a.example a@b.example'],
@@ -43,9 +64,21 @@ test('an address at the start has a host', () => {
 
 test('a hostile text takes no long time', () => {
   const begun = performance.now();
-  for (const piece of ['a.', 'a-', '(', '([{', '"\'', '!', '.', 'https://a/', 'mailto:a@'])
+  for (const piece of [
+    'a.',
+    'a-',
+    '(',
+    '([{',
+    '"\'',
+    '!',
+    '.',
+    '*a',
+    '_',
+    'https://a/',
+    'mailto:a@',
+  ])
     for (const start of ['https://a/', 'https://', 'mailto:a@', ''])
-      found(start + piece.repeat(5000));
+      found(`${start}${piece.repeat(5000)} ${start}${piece.repeat(5000)}x`);
   // Milliseconds, where a busy machine takes half a second.
   assert.ok(performance.now() - begun < 10_000);
 });

@@ -157,6 +157,26 @@ test('a bare link ends with its address', () => {
   ]);
 });
 
+test('the marks of emphasis around an address are not its end', () => {
+  for (const [mark, tag] of [
+    ['*', 'em'],
+    ['_', 'em'],
+    ['**', 'strong'],
+    ['__', 'strong'],
+    ['~~', 's'],
+  ])
+    for (const [inside, outside] of [
+      ['', ''],
+      ['.', ''],
+      ['', ':'],
+      ['', '.)'],
+    ])
+      assert.equal(
+        whole(`${mark}see https://a.example/b${inside}${mark}${outside} c`),
+        `<p><${tag}>see <a href="https://a.example/b">https://a.example/b</a>${inside}</${tag}>${outside} c</p>`,
+      );
+});
+
 test('a word is a link target only if a link uses its label', () => {
   assert.equal(whole('[a b]: word\n\n[A  b]'), '<p><a href="word">A  b</a></p>');
   assert.equal(whole('[a]: word\n\n[b]'), '<p>[a]: word</p><p>[b]</p>');

@@ -11,8 +11,8 @@ const BREAK = String.raw`[\p{Z}\p{P}\p{Cc}<>\uff5c]`;
 const LETTER = String.raw`[^\p{Z}\p{P}\p{Cc}<>\uff5c]`;
 const DOMAIN = `${LETTER}(?:(?:-|${LETTER}){0,61}${LETTER})?`;
 const HOST = String.raw`(?:\[[\da-f:.]{2,45}\]|(?:${DOMAIN}\.){0,10}${DOMAIN})`;
-const HOST_END = String.raw`(?=$|${BREAK})(?!-|_|:\d|\.-|\.(?!$|${BREAK}))`;
-/** What may be in a path: a mark that ends a sentence only if the path goes on behind it. */
+const HOST_END = String.raw`(?=$|${BREAK})(?!-|_\w|:\d|\.-|\.(?!$|${BREAK}))`;
+/** What may be in a path. `**` and `~~` end emphasis. */
 const PIECES = [
   nested('\\[', '\\]'),
   nested('\\(', '\\)'),
@@ -20,13 +20,8 @@ const PIECES = [
   `"(?:(?!${SPACE}|").){1,100}"`,
   `'(?:(?!${SPACE}|').){1,100}'`,
   `'(?=${LETTER}|-)`,
-  String.raw`\.{2,20}:?[a-zA-Z0-9%/&]`,
-  String.raw`\.(?!${SPACE}|\.|$)`,
-  '-{1,20}',
-  `[,;](?!${SPACE}|$)`,
-  `!{1,20}(?!${SPACE}|!|$)`,
-  String.raw`\?(?!${SPACE}|\?|$)`,
-  String.raw`[\\/:%@#&=_~*]`,
+  '[*~](?![*~])',
+  String.raw`[-\\/:%@#&=_.,;!?]`,
   LETTER,
 ];
 const PATH = `(?:[/?#](?:${PIECES.join('|')}){1,10000}|/)?`;
@@ -38,6 +33,8 @@ const MAIL = `mailto:${NAME}@${HOST}${HOST_END}`;
 const ADDRESS = new RegExp(`(?<=^|(?!_)${BREAK})(?:${WEB}|${MAIL})`, 'giu');
 const SCHEME = /https?:|mailto:/i;
 const WEB_AT_START = new RegExp(`^${WEB}`, 'iu');
+/** Marks that end a sentence or emphasis: they are not the end of an address. */
+const MARKS = /(?<![.,:;!?*_~])[.,:;!?*_~]+$/;
 
 /**
  * Text between brackets, and brackets in it, up to four deep.
@@ -59,13 +56,14 @@ export const addresses = {
   },
   /** @param {string} text */
   match(text) {
-    return Array.from(text.matchAll(ADDRESS), ({ 0: url, index }) => {
+    return Array.from(text.matchAll(ADDRESS), ({ 0: found, index }) => {
+      const url = found.replace(MARKS, '');
       return { url, text: url, schema: 'any', index, lastIndex: index + url.length };
     });
   },
   /** @param {string} text */
   matchAtStart(text) {
     const [url] = WEB_AT_START.exec(text) ?? [];
-    return url === undefined ? null : { url };
+    return url === undefined ? null : { url: url.replace(MARKS, '') };
   },
 };
