@@ -11,7 +11,7 @@ import { drawBanner } from './page/banner.js';
 import { forgetChat, rememberChat, rememberedChats } from './page/chats.js';
 import { ChatList } from './page/chatlist.js';
 import { Commands } from './page/commands.js';
-import { Composer, isCommand } from './page/composer.js';
+import { Composer, isCommand, keepComposing } from './page/composer.js';
 import { accessKey, keepAccessKey } from './page/credentials.js';
 import { byId, el, icon, setText } from './page/dom.js';
 import { showEarlier } from './page/earlier.js';
@@ -158,6 +158,7 @@ class Page {
     byId('shared').addEventListener('toggle', () => this.#draw());
     byId('connection').addEventListener('click', () => this.#chat.reconnect());
     byId('composer').addEventListener('changed', () => this.#draw());
+    document.addEventListener('keydown', keepComposing, true);
     document.addEventListener('keydown', (event) => this.#key(event));
     window.addEventListener('popstate', () =>
       this.#open(sessionOfAddress() ?? newSessionId(), 'none'),
@@ -166,7 +167,7 @@ class Page {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    if (event.key === 'Escape' && !event.isComposing) {
+    if (event.key === 'Escape') {
       if (document.body.classList.contains('sidebar-shown') && isNarrow())
         return showSidebar(false);
       if (this.#chat.getSnapshot().run !== null) void this.#chat.stop();

@@ -127,7 +127,6 @@ function editor(message, actions, close) {
   };
   form.addEventListener('submit', submit);
   input.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
-    if (event.isComposing) return;
     if (event.key === 'Enter' && !event.shiftKey) submit(event);
     if (event.key !== 'Escape') return;
     event.stopPropagation();

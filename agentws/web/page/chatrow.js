@@ -145,7 +145,7 @@ export class ChatRow {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    if (event.key !== 'Escape' || event.isComposing || !this.#isChanging()) return;
+    if (event.key !== 'Escape' || !this.#isChanging()) return;
     // On the page, Escape stops the run.
     event.stopPropagation();
     this.end();

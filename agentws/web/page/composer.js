@@ -42,6 +42,16 @@ export function textIn(value) {
   return /^\s*[/@]/.test(value) ? value.trim() : value.replace(/^\s*\n/, '').trimEnd();
 }
 
+/**
+ * The keys of an input method editor choose words, and are no keys of the page. Safari ends the composition before
+ * the key that ends it, which only has this code.
+ *
+ * @param {KeyboardEvent} event
+ */
+export function keepComposing(event) {
+  if (event.isComposing || event.keyCode === 229) event.stopPropagation();
+}
+
 export class Composer {
   #elements;
   #actions;
@@ -176,8 +186,6 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    // In an input method editor, Enter chooses a word.
-    if (event.isComposing || event.keyCode === 229) return;
     if (this.#choices.length > 0 && this.#paletteKey(event)) return event.preventDefault();
     if (event.key === 'Enter' && !event.shiftKey) {
       event.preventDefault();

@@ -201,7 +201,6 @@ class Row {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    if (event.isComposing || event.keyCode === 229) return;
     if (event.key === 'Escape') {
       // On the page, Escape stops the run.
       event.stopPropagation();
