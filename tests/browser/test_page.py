@@ -65,6 +65,21 @@ def test_a_streaming_answer_is_appended_to_without_removing_elements(open_page: 
     assert page.evaluate("window.removed") == 0
 
 
+def test_an_answer_is_followed_until_its_reader_scrolls_up_a_little(open_page: OpenPage) -> None:
+    page = open_page()
+    say(page, "fill 60")
+    jump, second = page.locator("#jump"), page.locator(".assistant .prose").nth(1)
+    send(page, "count 60")
+    expect(second).to_contain_text("n3")
+    page.locator("#scroller").hover()
+    page.mouse.wheel(0, -20)
+    expect(jump).to_be_visible()
+    expect(second).to_contain_text("n60")
+    expect(jump).to_be_visible()
+    page.mouse.wheel(0, 10_000)
+    expect(jump).to_be_hidden()
+
+
 def test_a_reload_during_a_run_continues_the_answer(open_page: OpenPage) -> None:
     page = open_page()
     send(page, f"count {COUNT}")

@@ -24,6 +24,8 @@ export class Transcript {
   #asked;
   #fresh = true;
   #atEnd = true;
+  /** Where the conversation was scrolled to last. */
+  #top = 0;
   #place;
 
   /**
@@ -138,14 +140,18 @@ export class Transcript {
 
   #onScroll() {
     const { scroller, jump } = this.#elements;
-    const left = scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop;
-    this.#atEnd = left < NEAR_END;
+    const { scrollTop } = scroller;
+    const left = scroller.scrollHeight - scroller.clientHeight - scrollTop;
+    // Upwards only a person scrolls, maybe by a few pixels at a time.
+    this.#atEnd = left < (scrollTop < this.#top ? 2 : NEAR_END);
+    this.#top = scrollTop;
     jump.hidden = this.#atEnd;
   }
 
   #scrollToEnd() {
     const { scroller, jump } = this.#elements;
     if (this.#atEnd) scroller.scrollTop = scroller.scrollHeight;
+    this.#top = scroller.scrollTop;
     jump.hidden = this.#atEnd;
   }
 }
