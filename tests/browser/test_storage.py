@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from .talking import OpenPage, say, wait_for_connection
+
+if TYPE_CHECKING:
+    from .conftest import Server
 
 pytestmark = pytest.mark.timeout(120)
 CHATS = "agentws:chats:/"
@@ -28,6 +33,13 @@ for (const name of ['localStorage', 'sessionStorage'])
 window.BroadcastChannel = function () { forbidden(); };
 """
 """As in a browser that takes no cookies."""
+FULL = """
+sessionStorage.setItem('agentws:key:/', 'old');
+Storage.prototype.setItem = () => {
+  throw new DOMException('The quota has been exceeded.', 'QuotaExceededError');
+};
+"""
+"""Another page of the same origin has filled the storage."""
 
 
 def test_chats_that_another_version_remembered_do_no_harm(open_page: OpenPage) -> None:
@@ -54,6 +66,17 @@ def test_chats_work_where_nothing_may_be_stored(
     say(page, "hello")
     page.reload()
     expect(page.locator(".assistant strong")).to_have_text("hello")
+
+
+def test_a_key_is_taken_where_the_storage_is_full(browser: Browser, locked_server: Server) -> None:
+    with closing(browser.new_context()) as context:
+        context.add_init_script(FULL)
+        page = context.new_page()
+        page.goto(locked_server.url)
+        page.fill("#banner input", "sesame")
+        page.keyboard.press("Enter")
+        wait_for_connection(page, "open")
+        say(page, "hello")
 
 
 def test_an_address_that_names_no_chat_is_replaced_by_one_that_does(open_page: OpenPage) -> None:

@@ -12,9 +12,9 @@ let kept = null;
 /** @returns {string | null} */
 export function accessKey() {
   try {
-    return sessionStorage.getItem(KEY);
+    return kept ?? sessionStorage.getItem(KEY);
   } catch {
-    return kept;
+    return null;
   }
 }
 
@@ -24,7 +24,7 @@ export function keepAccessKey(key) {
   try {
     sessionStorage.setItem(KEY, key);
   } catch {
-    // Storage is forbidden: the key lives as long as the page.
+    // Storage is full or forbidden: the key lives as long as the page.
   }
 }
 
