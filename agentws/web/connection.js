@@ -197,7 +197,8 @@ export class Connection {
   /** One timer that checks the last frame's time, instead of one reset by every frame. @param {number} delay */
   #watchHeartbeat(delay) {
     this.#after('heartbeat', delay, () => {
-      const idle = this.#settings.clock.now() - this.#receivedAt;
+      // Somebody may set the clock back: then a ping is due.
+      const idle = Math.abs(this.#settings.clock.now() - this.#receivedAt);
       if (idle >= this.#heartbeat) this.#ping();
       this.#watchHeartbeat(idle >= this.#heartbeat ? this.#heartbeat : this.#heartbeat - idle);
     });

@@ -2,10 +2,16 @@
 
 export class FakeClock {
   #now = 1_000_000;
+  #back = 0;
   #due = [];
   #next = 0;
 
-  now = () => this.#now;
+  now = () => this.#now - this.#back;
+
+  /** Somebody sets the clock back: timers are not late for that. */
+  setBack(milliseconds) {
+    this.#back += milliseconds;
+  }
 
   setTimeout = (act, delay) => {
     const timer = { id: ++this.#next, at: this.#now + delay, act };

@@ -23,6 +23,13 @@ test('an error that only interrupts the connection is no notice', async () => {
   assert.deepEqual([connection, error?.message], ['reconnecting', 'Not now.']);
 });
 
+test('a message that is not JSON is ignored', async () => {
+  const { chat, socket } = await opened();
+  socket.onmessage({ data: 'nonsense' });
+  socket.onmessage({ data: new ArrayBuffer(1) });
+  assert.equal(chat.getSnapshot().connection, 'open');
+});
+
 test('getSnapshot() returns the same object until something changes', async () => {
   const { chat, socket } = await opened();
   let calls = 0;
