@@ -46,6 +46,8 @@ for (const [text, ...expected] of [
   ['https://a.example:65535 https://a.example:65536', 'https://a.example:65535'],
   ['xhttps://a.example _https://a.example'],
   ['javascript:alert(1) data:text/html,x ftp://a.example //a.example www.a.example a@b.example'],
+  ['https://user:secret@a.example/b https://token@a.example https://user:$x@a.example/b'],
+  ['https://a.example/@b:c https://a.example@', 'https://a.example/@b:c', 'https://a.example'],
   ['https:// https://. https://- https://_a http:/a mailto:a mailto:@b'],
 ])
   test(`the addresses in ${text}`, () => {

@@ -11,7 +11,7 @@ const BREAK = String.raw`[\p{Z}\p{P}\p{Cc}<>\uff5c]`;
 const LETTER = String.raw`[^\p{Z}\p{P}\p{Cc}<>\uff5c]`;
 const DOMAIN = `${LETTER}(?:(?:-|${LETTER}){0,61}${LETTER})?`;
 const HOST = String.raw`(?:\[[\da-f:.]{2,45}\]|(?:${DOMAIN}\.){0,10}${DOMAIN})`;
-const HOST_END = String.raw`(?=$|${BREAK})(?!-|_\w|:\d|\.-|\.(?!$|${BREAK}))`;
+const HOST_END = String.raw`(?=$|${BREAK})(?!-|\.-|[._:@](?!$|${BREAK}))`;
 /** What may be in a path. `**` and `~~` end emphasis. */
 const PIECES = [
   nested('\\[', '\\]'),
@@ -63,7 +63,7 @@ export const addresses = {
   },
   /** @param {string} text */
   matchAtStart(text) {
-    const [url] = WEB_AT_START.exec(text) ?? [];
-    return url === undefined ? null : { url: url.replace(MARKS, '') };
+    const found = WEB_AT_START.exec(text);
+    return found && { url: found[0].replace(MARKS, '') };
   },
 };
