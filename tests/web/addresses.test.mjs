@@ -21,6 +21,15 @@ for (const [text, ...expected] of [
     'https://a.example/b',
     'https://a.example/c',
   ],
+  [
+    '\u202bhttps://a.example/b\u202c https://a.example/c\u200f. https://a.example\u200bd \ufeffhttps://a.example/e\ufeff',
+    'https://a.example/b',
+    'https://a.example/c',
+    'https://a.example',
+    'https://a.example/e',
+  ],
+  // A joiner is a letter of a word.
+  ['https://fa.example/\u0645\u06cc\u200c\u062e', 'https://fa.example/\u0645\u06cc\u200c\u062e'],
   ['mailto:a.b@c.example.', 'mailto:a.b@c.example'],
   [
     'https://a.example/b: (see https://a.example/c.) **https://a.example/d**: https://a.example/e~~',

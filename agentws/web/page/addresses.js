@@ -6,9 +6,10 @@
  * @module
  */
 
-const SPACE = String.raw`[\p{Z}\p{Cc}]`;
-const BREAK = String.raw`[\p{Z}\p{P}\p{Cc}<>\uff5c]`;
-const LETTER = String.raw`[^\p{Z}\p{P}\p{Cc}<>\uff5c]`;
+/** White space, with what nobody sees: marks of the direction, and spaces without a width. */
+const SPACE = String.raw`[\p{Bidi_C}\u200b\ufeff\p{Z}\p{Cc}]`;
+const BREAK = String.raw`[\p{Bidi_C}\u200b\ufeff\p{Z}\p{Cc}\p{P}<>\uff5c]`;
+const LETTER = String.raw`[^\p{Bidi_C}\u200b\ufeff\p{Z}\p{Cc}\p{P}<>\uff5c]`;
 const DOMAIN = `${LETTER}(?:(?:-|${LETTER}){0,61}${LETTER})?`;
 const HOST = String.raw`(?:\[[\da-f:.]{2,45}\]|(?:${DOMAIN}\.){0,10}${DOMAIN})`;
 const HOST_END = String.raw`(?=$|${BREAK})(?!-|\.-|[._:@](?!$|${BREAK}))`;
