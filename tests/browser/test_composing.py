@@ -19,10 +19,11 @@ DOT = base64.b64decode(
 )
 PICTURE = FilePayload(name="dot.png", mimeType="image/png", buffer=DOT)
 NOTE = FilePayload(name="note.txt", mimeType="text/plain", buffer=b"milk and bread\n" * 100)
-GIVE = """([kind, name, base64]) => {
+GIVE = """([kind, name, base64, text]) => {
   const bytes = Uint8Array.from(atob(base64), (one) => one.charCodeAt(0));
   const transfer = new DataTransfer();
   transfer.items.add(new File([bytes], name, { type: 'image/png' }));
+  if (text) transfer.setData('text/plain', text);
   const event = kind === 'paste'
     ? new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true, cancelable: true })
     : new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true });
@@ -182,9 +183,9 @@ def test_a_message_that_an_agent_does_not_take_is_not_lost(chat: Page) -> None:
     expect(chat.locator("#send-now")).to_be_visible()
 
 
-def give(page: Page, kind: str) -> bool:
+def give(page: Page, kind: str, text: str = "") -> bool:
     """Has the browser paste, drag or drop a picture; whether the page handled that."""
-    handled = page.evaluate(GIVE, [kind, "dot.png", base64.b64encode(DOT).decode()])
+    handled = page.evaluate(GIVE, [kind, "dot.png", base64.b64encode(DOT).decode(), text])
     return bool(handled)
 
 
@@ -230,6 +231,12 @@ def test_a_picture_is_pasted_or_dropped(chat: Page, kind: str) -> None:
     wait_for_uploads(chat, 1)
     send(chat, "look")
     expect(chat.locator(".assistant .prose")).to_contain_text("with 1 files dot.png")
+
+
+def test_a_file_is_pasted_with_its_name_and_a_text_without_its_image(chat: Page) -> None:
+    assert not give(chat, "paste", "cells\tof a table")
+    assert give(chat, "paste", "/home/ann/dot.png")
+    wait_for_uploads(chat, 1)
 
 
 def test_a_file_that_is_removed_before_it_is_sent_is_deleted(chat: Page) -> None:

@@ -152,12 +152,20 @@ export class Attaching {
     this.#actions.changed();
   }
 
-  /** Text is pasted as text, also where an image of it is beside it. @param {ClipboardEvent} event */
+  /**
+   * Text is pasted as text, also where an image of it is beside it. Beside the files that a file manager copies are
+   * their names.
+   *
+   * @param {ClipboardEvent} event
+   */
   #paste(event) {
     const data = event.clipboardData;
-    if (!this.#takesFiles || !data?.files.length || data.types.includes('text/plain')) return;
+    const files = [...(data?.files ?? [])];
+    const text = data?.getData('text');
+    const isText = text && !files.every(({ name }) => text.includes(name));
+    if (!this.#takesFiles || files.length === 0 || isText) return;
     event.preventDefault();
-    this.#add([...data.files]);
+    this.#add(files);
   }
 
   /** @param {DragEvent} event */
