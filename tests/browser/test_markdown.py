@@ -142,6 +142,23 @@ def test_nothing_is_inserted_into_an_element_with_automatic_direction(open_page:
     assert inserted == []
 
 
+def test_a_task_in_a_task_is_set_in(open_page: OpenPage) -> None:
+    page = open_page()
+    stream_answer(page, "- [ ] outer\n  - [x] inner\n    - plain\n- [ ] last")
+    lefts = page.locator(".assistant li").evaluate_all(
+        """all => all.map((item) => {
+          const range = document.createRange();
+          range.selectNode([...item.childNodes].find((one) => one instanceof Text));
+          return [item.querySelector(':scope > input'), range].map(
+            (one) => one?.getBoundingClientRect().left);
+        })"""
+    )
+    (outer, outer_text), (inner, inner_text), (none, plain), last = lefts
+    assert none is None and last == [outer, outer_text]
+    assert outer < outer_text and inner < inner_text < plain
+    assert inner - outer > 16, "about the width of a letter"
+
+
 def test_line_ends_and_spaces_of_an_answer_are_kept(open_page: OpenPage) -> None:
     page = open_page()
     text = "one\ntwo    three\n\n- four\n  five"
