@@ -50,6 +50,22 @@ export class RequestError extends Error {
   }
 }
 
+/**
+ * Calls listeners of the application. What one of them throws is reported as an unhandled rejection, and stops nothing
+ * here: frames that follow are not lost.
+ *
+ * @param {Iterable<(value?: any) => void>} listeners @param {unknown} [value]
+ */
+export function tell(listeners, value) {
+  for (const listener of [...listeners]) {
+    try {
+      listener(value);
+    } catch (error) {
+      void Promise.reject(error);
+    }
+  }
+}
+
 /** @param {number | string} code a close code, or an error code already @returns {string} the error code */
 export function errorCode(code) {
   return typeof code === 'string' ? code : (CODES.get(code) ?? `close_${code}`);

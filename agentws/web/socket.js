@@ -7,7 +7,7 @@
 import { Connection } from './connection.js';
 import { Delivery } from './delivery.js';
 import { environment } from './environment.js';
-import { RequestError, failure } from './errors.js';
+import { RequestError, failure, tell } from './errors.js';
 import { Notices } from './notices.js';
 import { addressOf } from './opening.js';
 import { Outbox } from './outbox.js';
@@ -321,7 +321,7 @@ export class AgentSocket extends Requests {
         return this.#noticed(frame);
       case 'presence':
         this.#delivery.accepted(frame);
-        for (const listener of [...this.#watchers]) listener(frame);
+        tell(this.#watchers, frame);
     }
   }
 
@@ -382,7 +382,7 @@ export class AgentSocket extends Requests {
       unsent: this.#outbox.messages,
       notices: this.#notices.list,
     });
-    for (const listener of [...this.#listeners]) listener();
+    tell(this.#listeners);
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { tell } from './errors.js';
 import { defined } from './wire.js';
 
 /** The newest posts of a topic that are kept here. */
@@ -135,6 +136,6 @@ export class Topics {
   /** @param {Topic} topic @param {Partial<TopicState>} change */
   #change(topic, change) {
     topic.state = { ...topic.state, ...change };
-    for (const listener of [...topic.listeners]) listener(topic.state);
+    tell(topic.listeners, topic.state);
   }
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { AgentSocket } from '../../agentws/web/client.js';
-import { opened, started, text } from './chats.mjs';
+import { opened, shown, started, text } from './chats.mjs';
 import { fakeNetwork, settled } from './fakes.mjs';
 
 test('an error without a request becomes a notice', async () => {
@@ -89,4 +89,49 @@ test('older messages are put in front, each once', async () => {
   );
   chat.showEarlier({ messages: [] });
   assert.equal(chat.getSnapshot().earlier, null);
+});
+
+/** @returns the messages of the rejections that nobody handles during `act` */
+async function reportedDuring(act) {
+  const kind = 'unhandledRejection';
+  const others = process.listeners(kind);
+  const messages = new Set();
+  process.removeAllListeners(kind).on(kind, ({ message }) => messages.add(message));
+  try {
+    await act();
+    await new Promise((resolve) => setImmediate(resolve));
+  } finally {
+    process.removeAllListeners(kind);
+    for (const other of others) process.on(kind, other);
+  }
+  return [...messages];
+}
+
+test('a listener that throws is reported, and nothing is lost', async () => {
+  const bad = (message) => () => {
+    throw new Error(message);
+  };
+  const { chat, network } = await opened();
+  let told = 0;
+  const reported = await reportedDuring(async () => {
+    chat.subscribe(bad('a change'));
+    chat.subscribe(() => told++);
+    chat.watchPresence(bad('presence'));
+    chat.follow('orders', ({ position }) => position && bad('a topic')());
+    const [{ id: reply }] = network.last().sentOf('subscribe');
+    network
+      .last()
+      .deliver(
+        { type: 'subscribed', reply, topic: 'orders', after: 'top.0.', resume: 'snapshot' },
+        { type: 'presence', members: [] },
+        started(1, 'r', 'm', 'a'),
+        ...text(2, 'r', 'b'),
+      );
+    chat.reconnect();
+    await settled();
+  });
+  assert.deepEqual(reported, ['a topic', 'presence', 'a change']);
+  assert.deepEqual(shown(chat).at(-1), ['b', 'streaming']);
+  assert.equal(told, 2);
+  assert.equal(network.sockets.length, 2, 'it reconnects at once');
 });
