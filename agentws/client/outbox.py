@@ -20,6 +20,7 @@ from ..protocol.frames import (
     Error,
     Notice,
     Presence,
+    Regenerate,
     Send,
     Unsubscribed,
     encode_frame,
@@ -59,9 +60,13 @@ def is_command(frame: AnyClientFrame) -> bool:
 def check_frame(frame: AnyClientFrame) -> None:
     """Raises BadRequest for what the server would refuse, or get changed.
 
-    An id that is no text would never be answered, and JSON has no bytes (they would arrive as
-    base64) and no NaN (it would arrive as ``null``).
+    An id that is no text would never be answered, even a UUID, which arrives as text. JSON has no
+    bytes (they would arrive as base64) and no NaN (it would arrive as ``null``).
     """
+    id = frame.message if isinstance(frame, Regenerate) else frame.id
+    if not isinstance(id, str):
+        given = type(id).__name__
+        raise BadRequest(f"This can't be sent: Expected `str`, got `{given}` as an id.")
     value = msgspec.to_builtins(frame, builtin_types=(bytes, bytearray, memoryview))
     try:
         msgspec.convert(value, type(frame))
@@ -81,13 +86,22 @@ class Request:
         # The answer to a command is a notice. The "accepted" frame before it is not enough.
         self.wants_notice = is_command(frame)
         check_frame(frame)
-        self.text: Final = encode_frame(frame).decode()
+        self.text: Final = _encoded(frame)
         self.repeatable = repeatable and not self.wants_notice
         self.sent = False
         self.tries = 0
         self.replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         # Reads the exception: a caller need not wait for the reply, and asyncio logs unread ones.
         self.replied.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _encoded(frame: AnyClientFrame) -> str:
+    try:
+        return encode_frame(frame).decode()
+    except UnicodeEncodeError as error:
+        raise BadRequest(
+            "This can't be sent: it has lone surrogates.", expected="whole characters"
+        ) from error
 
 
 class Outbox:

@@ -25,6 +25,8 @@ from ..protocol.frames import (
     Withdraw,
 )
 from ..protocol.messages import Content, Metadata
+from ..protocol.text import plain
+from ..protocol.topics import check_topic
 from .outbox import Reply
 from .topics import Subscription, Topics
 
@@ -68,7 +70,7 @@ class Requests(ABC):
         every reconnect. Raises Forbidden, NotSupported, BadRequest for the name, TooMany, and
         Conflict if this chat follows the topic already.
         """
-        subscription = Subscription(topic, after, self._unsubscribe)
+        subscription = Subscription(plain(check_topic(topic)), after, self._unsubscribe)
         self._check_open()
         self._topics.follow(subscription)
         try:

@@ -81,7 +81,7 @@ class ClientTools:
             await self._answer(id, None, sendable(str(error) or type(error).__name__))
 
     async def _answer(self, id: str, content: str | None, error: str | None) -> None:
-        """Raises BadRequest, TooLarge and UnicodeError for a result that can't be sent."""
+        """Raises BadRequest and TooLarge for a result that can't be sent."""
         try:
             await self._send(id, content, error)
         except (BadRequest, TooLarge):

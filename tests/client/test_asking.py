@@ -72,7 +72,7 @@ async def cancelled_handler(arguments: dict[str, Any]) -> str:
         (failing_handler, "failed: no signal"),
         (cancelled_handler, "failed: CancelledError"),
         (lambda arguments: "a\x00", "failed: This message contains U+0000."),
-        (lambda arguments: "\ud800", "failed: 'utf-8' codec can't encode"),
+        (lambda arguments: "\ud800", "failed: This can't be sent: it has lone surrogates."),
         (lambda arguments: "x" * 1_000_000, "failed: This is too large."),
         (lambda arguments: object(), "failed: Encoding objects of type object"),
     ],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -173,6 +175,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"content": None}, "got `null`"),
     ({"content": ["hello"]}, "Expected `object`, got `str`"),
     ({"content": "x", "id": 5}, "Expected `str`, got `int`"),
+    ({"content": "x", "id": UUID(int=5)}, "Expected `str`, got `UUID`"),
+    ({"content": "x", "id": date(2026, 1, 2)}, "Expected `str`, got `date`"),
+    ({"content": "half an emoji \ud83d"}, "it has lone surrogates"),
+    ({"content": "x", "metadata": {"a": "\ude00"}}, "it has lone surrogates"),
     ({"content": "x", "overlap": "now"}, "Invalid enum value 'now'"),
     ({"content": "x", "attachments": [5]}, "Expected `str`, got `int`"),
     ({"content": "x", "metadata": [1]}, "Expected `object | null`, got `array`"),
@@ -190,6 +196,18 @@ async def test_a_message_that_json_would_change_is_refused_where_it_is_sent(
             chat.send(**options)
         assert await chat.ask("still here") == "still here "
     assert [frame["content"] for frame in server.sent("send")] == ["still here"]
+
+
+async def test_an_id_that_json_has_as_text_is_refused_where_an_answer_is_known_by_it() -> None:
+    server = FakeServer()
+    async with server.chat() as chat:
+        await chat.ask("hello", id=str(UUID(int=5)))
+        given: Any = UUID(int=5)
+        with pytest.raises(errors.BadRequest, match="got `UUID` as an id"):
+            chat.regenerate(given)
+        with pytest.raises(errors.BadRequest, match="not the name of a topic"):
+            await chat.subscribe(given)
+    assert not server.sent("regenerate") and not server.sent("subscribe")
 
 
 @pytest.mark.parametrize(
