@@ -16,7 +16,7 @@ from ..sessions.session import Session
 from ..store import Appended
 from .builtin import ELLIPSIS, MAX_REPLY, Builtin
 from .consulting import consult
-from .failure import error_for_user, is_cancelled
+from .failure import error_for_user, is_cancelled, is_closed
 from .inbox import send_key
 
 logger: Final = logging.getLogger("agentws")
@@ -102,7 +102,7 @@ class Invocation:
         return await self._session.find(key) or await self._effect(key)
 
     async def _run_own(self) -> str:
-        name = self._typed.name
+        name, task = self._typed.name, asyncio.current_task()
         try:
             async with asyncio.timeout(self._timeout) as deadline:
                 content = await self._command.run(self._context, self._typed.args)
@@ -111,11 +111,9 @@ class Invocation:
             content = plain(content)
             # Raises for lone surrogates, which can't be sent.
             content.encode()
-        except GeneratorExit:
-            raise
         except BaseException as error:
             # A command may raise SystemExit: the server must not exit by that.
-            if is_cancelled(error, asyncio.current_task()):
+            if is_cancelled(error, task) or is_closed(error, task):
                 raise
             known = error_for_user(error)
             if known is not None and not known.retryable:

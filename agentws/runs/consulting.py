@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from ..agents.agent import Agent
 from ..errors import AgentError, TimedOut
-from .failure import error_for_user, is_cancelled
+from .failure import error_for_user, is_cancelled, is_closed
 
 logger: Final = logging.getLogger("agentws")
 
@@ -24,13 +24,12 @@ async def consult(
     Raises TimedOut after ``within`` seconds, and otherwise the error that a run would end with: the
     agent's own sentence, or a plain AgentError. ``about`` completes "asked for".
     """
+    task = asyncio.current_task()
     try:
         async with asyncio.timeout(within) as deadline:
             return question(await making)
-    except GeneratorExit:
-        raise
     except BaseException as error:
-        if is_cancelled(error, asyncio.current_task()):
+        if is_cancelled(error, task) or is_closed(error, task):
             raise
         if (known := error_for_user(error)) is not None:
             raise known from known.__cause__

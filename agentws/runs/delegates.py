@@ -31,7 +31,7 @@ from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Attributed, Event, JsonPatch
 from ..protocol.sequence import TERMINAL, RunSequence
-from .failure import error_for_run, is_cancelled
+from .failure import error_for_run, is_cancelled, is_closed
 from .generator import ITEMS_PER_TURN, close_generator, output_of
 from .ids import new_id
 from .team import Team
@@ -73,7 +73,7 @@ async def call_delegate(
     if recorded is not None:
         return _recorded(name, recorded)
     caller.team.count_delegate(name, depth=caller.depth + 1)
-    limit = asyncio.timeout(within)
+    limit, task = asyncio.timeout(within), asyncio.current_task()
     delegate = Delegate(caller, name, m.UserMessage(new_id("msg"), content), history, limit, step)
     delegate.begin()
     caller.team.working.append(delegate)
@@ -81,9 +81,9 @@ async def call_delegate(
         async with limit:
             result = await delegate.drive()
         delegate.finish(result)
-    except GeneratorExit:
-        raise
     except BaseException as error:
+        if is_closed(error, task):
+            raise
         # An agent may raise SystemExit: the caller must not exit by that.
         raise _failed(delegate, name, error, caller, late=limit.expired()) from error
     finally:

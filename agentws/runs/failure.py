@@ -138,6 +138,13 @@ def is_current(task: asyncio.Task[object] | None) -> bool:
         return False  # no event loop runs
 
 
+def is_closed(error: BaseException, task: asyncio.Task[object] | None) -> bool:
+    """Whether ``error`` is raised in a coroutine of ``task`` because that is closed from outside,
+    as with an event loop that is gone. The host's code may raise GeneratorExit by itself.
+    """
+    return isinstance(error, GeneratorExit) and not is_current(task)
+
+
 async def clear_cancellations(task: asyncio.Task[object] | None) -> None:
     """Clears cancellations that the agent swallowed: they must not cancel the run's end."""
     try:

@@ -30,7 +30,7 @@ from .failure import (
     clear_cancellations,
     error_for_run,
     is_cancellation,
-    is_current,
+    is_closed,
     run_error,
     with_usage,
 )
@@ -130,8 +130,7 @@ class Run:
                     self._take_over(self._successor)
                     terminal = await self._call_agent()
         except BaseException as error:
-            if isinstance(error, GeneratorExit) and not is_current(self.task):
-                # The coroutine is closed, as with an event loop that is gone.
+            if is_closed(error, self.task):
                 self.task = None
                 raise
             # An agent may raise SystemExit: the server must not exit by that.

@@ -96,8 +96,6 @@ def _asked(accepts: Callable[[StateChange], Any], change: StateChange) -> bool:
                 f"accepts_state returned {type(answer).__name__}; expected a bool, from a plain "
                 "function (not async)"
             )
-    except GeneratorExit:
-        raise
     except BaseException as error:
         # It may raise SystemExit: the server must not exit by that.
         if (known := error_for_user(error)) is not None:

@@ -28,7 +28,7 @@ from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
 from .deciding import Decision, decide
-from .failure import is_cancelled
+from .failure import is_cancelled, is_closed
 from .ids import now_ms
 
 logger: Final = logging.getLogger("agentws.run")
@@ -90,6 +90,7 @@ class Titles:
         messages = (await session.page_before(last + 1, messages=1)).messages
         asked = [one for one in messages if isinstance(one, UserMessage)]
         by_message = _titled_by(asked[0], length=self._limits.title_length) if asked else None
+        task = asyncio.current_task()
         try:
             async with asyncio.timeout(self._limits.command_timeout):
                 agent = await self._agents.make_to_ask(session.info.agent, session.info)
@@ -98,11 +99,9 @@ class Titles:
                 if not _is_answered(messages):
                     return None
                 return _checked(await agent.title(_context(session, last))) or by_message
-        except GeneratorExit:
-            raise
         except BaseException as error:
             # A hook may raise SystemExit: the server must not exit by that.
-            if is_cancelled(error, asyncio.current_task()):
+            if is_cancelled(error, task) or is_closed(error, task):
                 raise
             logger.error("the agent of session %s made no title", session.id, exc_info=error)
             return by_message

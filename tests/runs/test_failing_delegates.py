@@ -95,7 +95,10 @@ async def test_what_a_delegate_must_not_yield_is_its_error(item: Any, code: str)
     assert [one["code"] for one in events(t, "SUBAGENT_ERROR")] == [code]
 
 
-@pytest.mark.parametrize("factory", [Unmakeable(), lambda ctx: not_a_generator(ctx), SystemExit])
+EXITS = [SystemExit, GeneratorExit]
+
+
+@pytest.mark.parametrize("factory", [Unmakeable(), lambda ctx: not_a_generator(ctx), *EXITS])
 async def test_a_delegate_that_can_not_be_made_is_an_error_too(factory: Any) -> None:
     async def lead(ctx: RunContext) -> Any:
         with pytest.raises(DelegateFailed):
@@ -103,10 +106,10 @@ async def test_a_delegate_that_can_not_be_made_is_an_error_too(factory: Any) -> 
         yield "going on"
 
     async def raising(ctx: RunContext) -> Any:
-        raise SystemExit(1)
+        raise factory(1)
         yield
 
-    other = raising if factory is SystemExit else factory
+    other = raising if factory in EXITS else factory
     t, terminal = await run({"lead": lead, "other": other})
     assert terminal["type"] == "RUN_FINISHED"
     assert len(events(t, "SUBAGENT_ERROR")) == 1

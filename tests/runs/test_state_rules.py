@@ -55,11 +55,15 @@ def exiting(change: StateChange) -> bool:
     raise SystemExit(1)
 
 
+def ending(change: StateChange) -> bool:
+    raise GeneratorExit
+
+
 async def waiting(change: StateChange) -> bool:
     return True
 
 
-@pytest.mark.parametrize("rule", [raising, exiting, waiting, lambda change: 1, "yes", None])
+@pytest.mark.parametrize("rule", [raising, exiting, ending, waiting, lambda change: 1, "yes", None])
 async def test_a_mistake_in_the_rule_of_an_agent_is_its_error(rule: Any) -> None:
     class Broken(Open):
         def __init__(self) -> None:

@@ -175,7 +175,11 @@ async def test_the_agents_hook_names_the_session_after_the_first_answered_run() 
 
 
 @pytest.mark.parametrize(
-    "made", [None, "", " \n", 42, ValueError("no"), SystemExit(), KeyboardInterrupt(), "\ud800"]
+    "made",
+    [
+        *(None, "", " \n", 42, "\ud800"),
+        *(ValueError("no"), SystemExit(), KeyboardInterrupt(), GeneratorExit()),
+    ],
 )
 async def test_without_a_title_by_the_hook_the_first_message_names_it(made: Any) -> None:
     async with owned(naming(made)) as (_, client):

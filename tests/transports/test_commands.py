@@ -60,7 +60,12 @@ class Talker(Agent):
         ]("the database is at 10.0.0.7")
 
     async def leave(self, ctx: CommandContext, args: str) -> str:
-        kinds = {"exit": SystemExit, "key": KeyboardInterrupt, "own": asyncio.CancelledError}
+        kinds = {
+            "exit": SystemExit,
+            "key": KeyboardInterrupt,
+            "own": asyncio.CancelledError,
+            "end": GeneratorExit,
+        }
         errors = [kinds[name]() for name in args.split()]
         raise errors[0] if len(errors) == 1 else group(*errors)
 
@@ -102,7 +107,7 @@ async def test_a_failed_command_is_not_retryable(make: Make, how: str) -> None:
         assert await run_command(client, "c2", "/ping") == ["accepted", "pong"]
 
 
-@pytest.mark.parametrize("how", ["exit", "key", "own", "exit own", "own own", "key exit"])
+@pytest.mark.parametrize("how", ["exit", "key", "own", "end", "exit own", "own own", "key exit"])
 async def test_a_command_that_raises_an_exit_does_not_stop_the_server(make: Make, how: str) -> None:
     async with make(Clerk()) as world:
         client = await world.client()
@@ -127,6 +132,7 @@ UNMADE: dict[str, tuple[BaseException, str]] = {
     "a cancellation": (asyncio.CancelledError(), "The agent failed."),
     "a group of cancellations": (group(asyncio.CancelledError()), "The agent failed."),
     "an exit": (SystemExit(3), "The agent failed."),
+    "the end of a generator": (GeneratorExit(), "The agent failed."),
 }
 
 
