@@ -13,7 +13,7 @@ import msgspec
 from ..errors import BadRequest, EventTooLarge, InvalidEvent
 from ..protocol import events as e
 from ..protocol.codec import decode_event
-from ..protocol.events import Event
+from ..protocol.events import AnyEvent, Event
 from ..protocol.sizes import TITLE
 from ..protocol.strict import check_value
 
@@ -22,6 +22,7 @@ E = TypeVar("E", bound=Event)
 _encoder: Final = msgspec.json.Encoder()
 _REFUSALS: Final = (TypeError, ValueError, OverflowError, RecursionError)
 """What msgspec raises for values that it can't encode or decode, besides its own errors."""
+_BYTES: Final = (bytes, bytearray, memoryview)
 
 
 def check_text(text: str) -> None:
@@ -50,12 +51,19 @@ def check_event(event: Event) -> int:
     try:
         check_value(msgspec.to_builtins(event), "event")
         data = _encoder.encode(event)
-        decode_event(data)
+        if decode_event(data) != event:
+            _check_no_bytes(event)
         return len(data)
     except (BadRequest, msgspec.MsgspecError, *_REFUSALS) as error:
         raise InvalidEvent(
             f"The agent yielded a {event.__struct_config__.tag} with members that are not valid."
         ) from error
+
+
+def _check_no_bytes(event: Event) -> None:
+    """Raises ValidationError for bytes where text is expected: JSON would have them as base64."""
+    value = msgspec.to_builtins(event, builtin_types=_BYTES, str_keys=True)
+    msgspec.convert(value, AnyEvent)
 
 
 def as_read(event: E) -> E:

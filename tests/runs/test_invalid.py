@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -67,6 +69,12 @@ INVALID: dict[str, list[Any]] = {
     "text that is a list": [START, content(["x"])],
     "arguments that are a dict": [CALL, e.ToolCallArgs(tool_call_id="c", delta={"q": 1})],  # type: ignore[arg-type]
     "an id that is None": [e.TextMessageStart(None)],  # type: ignore[arg-type]
+    "text that is bytes": [START, content(b"text")],
+    "a result that is bytes": [e.ToolCallResult("r", "c", b"ok")],  # type: ignore[arg-type]
+    "an id that is bytes": [e.TextMessageStart(b"t")],  # type: ignore[arg-type]
+    "a name that is a buffer": [e.Custom(memoryview(b"n"), 1)],  # type: ignore[arg-type]
+    "messages with an id that is bytes": [e.MessagesSnapshot([m.UserMessage(b"u", "x")])],  # type: ignore[arg-type]
+    "an error that is bytes": [e.RunError(b"no")],  # type: ignore[arg-type]
     "an id that is a number": [e.TextMessageStart(7)],  # type: ignore[arg-type]
     "an id that is a list": [e.TextMessageStart([])],  # type: ignore[arg-type]
     "a role that is none": [e.TextMessageStart("t", "robot")],  # type: ignore[arg-type]
@@ -102,6 +110,16 @@ async def test_an_invalid_event_ends_the_run_with_an_error(items: list[Any], bef
     assert [text for text in map(_text, fold.messages) if text][-1] == "fine"
     if before:
         assert "Hello " in map(_text, fold.messages)
+
+
+async def test_values_that_json_has_as_text_may_be_any_of_them() -> None:
+    value = {"when": date(2026, 1, 2), "pair": (1, 2), 3: Decimal("4.50"), "data": b"bytes"}
+    async with talk(Script(named={"go": [Yield(e.Custom("n", value))]})) as one:
+        await one.client.say("go", "m1")
+        assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
+        [custom] = [event for event in one.client.events() if event["type"] == "CUSTOM"]
+    written = {"when": "2026-01-02", "pair": [1, 2], "3": "4.50", "data": "Ynl0ZXM="}
+    assert custom["value"] == written
 
 
 def _text(message: m.Message) -> str | None:
