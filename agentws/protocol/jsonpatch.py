@@ -49,7 +49,7 @@ class _Refusal(ValueError):
 def check_patch(patch: list[dict[str, Any]]) -> None:
     """Raises BadRequest, which names the operation, unless every operation has a valid form.
 
-    An agent's patch needs no such check: one that has no valid form does not apply.
+    An agent's patch needs no such check: it is made when the patch does not apply.
     """
     if not 0 < len(patch) <= MAX_OPERATIONS:
         raise BadRequest(
@@ -59,7 +59,9 @@ def check_patch(patch: list[dict[str, Any]]) -> None:
         _check_operation(f"Operation {number} of the patch", operation)
 
 
-def _check_operation(named: str, operation: dict[str, Any]) -> None:
+def _check_operation(named: str, operation: Any) -> None:
+    if not isinstance(operation, dict):
+        raise BadRequest(f"{named} is no object.", expected="an object with op and path")
     kind = operation.get("op")
     if not isinstance(kind, str) or kind not in _MEMBERS:
         raise BadRequest(f"{named} has no known op.", expected=_OPERATIONS)
@@ -84,6 +86,9 @@ def apply_patch(document: Any, patch: list[dict[str, Any]]) -> Any:
     larger than ``MAX_NODES`` parts. Other operations can't add more than the patch itself holds,
     but a few bytes of ``copy`` operations can double a document again and again.
     """
+    if not isinstance(patch, list | tuple):
+        given = type(patch).__name__
+        raise BadRequest(f"This patch is no list, but {given}.", expected="a list of operations")
     result, copied = document, 0
     for number, operation in enumerate(patch, 1):
         try:
@@ -93,6 +98,7 @@ def apply_patch(document: Any, patch: list[dict[str, Any]]) -> Any:
                     raise _Refusal("it copies too much")
             result = _apply(result, operation)
         except _DOES_NOT_APPLY as error:
+            _check_operation(f"Operation {number} of the patch", operation)
             raise BadRequest(_does_not_apply(number, operation, error)) from error
     if copied:
         check_value(result, "patched document")

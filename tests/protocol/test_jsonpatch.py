@@ -133,6 +133,25 @@ def test_an_invalid_patch_is_refused_and_the_document_is_unchanged(
     assert repr(document) == before
 
 
+MALFORMED: dict[str, tuple[Any, str]] = {
+    "one operation": (op("add", "/a", value=1), "This patch is no list, but dict"),
+    "text": ('[{"op": "remove", "path": "/a"}]', "This patch is no list, but str"),
+    "nothing at all": (None, "This patch is no list, but NoneType"),
+    "a path alone": (["/a"], "Operation 1 of the patch is no object"),
+    "a number": ([op("remove", "/a"), 7], "Operation 2 of the patch is no object"),
+    "no op": ([{"path": "/a", "value": 1}], "Operation 1 of the patch has no known op"),
+    "no path": ([{"op": "remove"}], "remove, has no valid path"),
+    "a path that is a list": ([{"op": "remove", "path": ["a"]}], "remove, has no valid path"),
+    "no value": ([op("add", "/a")], "add, has no value"),
+}
+
+
+@pytest.mark.parametrize(("patch", "said"), MALFORMED.values(), ids=MALFORMED.keys())
+def test_a_patch_of_another_form_is_refused_with_what_is_wrong(patch: Any, said: str) -> None:
+    with pytest.raises(BadRequest, match=said):
+        apply_patch({"a": 1}, patch)
+
+
 def test_a_value_that_was_added_is_not_shared() -> None:
     value: dict[str, Any] = {"x": 1}
     result = apply_patch({}, [op("add", "/a", value=value), op("add", "/b", value=value)])
