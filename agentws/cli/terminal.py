@@ -182,8 +182,10 @@ class Terminal:
             return FAILED
         try:
             file = await self._chat.upload(_path(path))
-        except OSError as error:
-            self._screen.note(f"error: {path}: {error.strerror or error}")
+        except (OSError, ValueError, RuntimeError) as error:
+            # A name with U+0000, or the home of a user whom the system does not know.
+            why = error.strerror if isinstance(error, OSError) else None
+            self._screen.note(f"error: {path}: {why or error}")
             return FAILED
         except AgentwsError as error:
             self._screen.note(f"error: {error}")
