@@ -277,7 +277,7 @@ class Chat(Requests):
 
         ``progress`` is called with the bytes sent and the size. Raises TooLarge, QuotaExceeded,
         UnsupportedMedia, NotFound when the server takes no files, Disconnected when the connection
-        was lost (a second upload makes a second file), and OSError for a file that can't be read.
+        was lost (a second upload makes a second file), BadProxy, OSError for an unreadable file.
         """
         self._check_open()
         token = await self._followed.token()

@@ -23,8 +23,8 @@ import msgspec
 from ..errors import AgentwsError, NotFound, TooLarge
 from ..protocol.bodies import Failure, FileView
 from .address import ENDPOINT, addresses
-from .errors import ChatClosed, Disconnected, refusal
-from .proxies import ProxySetting, proxy_for
+from .errors import BadProxy, ChatClosed, Disconnected, refusal
+from .proxies import Proxy, ProxySetting, proxy_for
 from .transport import Opening
 
 BLOCK: Final = 64 * 1024
@@ -56,10 +56,11 @@ class Files(Protocol):
     """What a chat does with files, over HTTP."""
 
     async def upload(self, upload: Upload) -> FileView:
-        """Raises the server's refusal, Disconnected, and OSError for a file that can't be read."""
+        """Raises the server's refusal, Disconnected, BadProxy, and OSError for a file that can't be
+        read."""
 
     async def delete(self, id: str, *, session: str | None, token: str | None) -> None:
-        """Raises the server's refusal, and Disconnected."""
+        """Raises the server's refusal, Disconnected, and BadProxy."""
 
 
 class GatewayFiles:
@@ -111,18 +112,24 @@ class GatewayFiles:
         return addresses(self._url, Opening(session=session))[0]
 
     def _exchange(self, request: Request, address: str) -> bytes:
-        opener = build_opener(*self._handlers(address))
+        chosen = proxy_for(address, self._proxy)
+        opener = build_opener(*self._handlers(chosen))
         try:
             with opener.open(request, timeout=TIMEOUT) as response:
                 return bytes(response.read())
         except HTTPError as error:
             raise _refusal(error) from error
         except (URLError, ConnectionError, TimeoutError) as error:
-            raise Disconnected("The connection was lost before the server answered.") from error
+            if isinstance(error, URLError) and isinstance(error.reason, _FileChanged):
+                raise error.reason from None
+            raise Disconnected(_lost(error, chosen)) from error
 
-    def _handlers(self, address: str) -> list[BaseHandler]:
-        chosen = proxy_for(address, self._proxy)
-        through = {} if chosen is None else {"http": chosen.url, "https": chosen.url}
+    def _handlers(self, chosen: Proxy | None) -> list[BaseHandler]:
+        through: dict[str, str] = {}
+        if chosen is not None:
+            if chosen.url.startswith("socks"):
+                raise BadProxy(chosen.failure("is a SOCKS proxy, which takes no files"))
+            through = {"http": chosen.url, "https": chosen.url}
         return [ProxyHandler(through), HTTPSHandler(context=self._ssl_context)]
 
 
@@ -130,7 +137,9 @@ def name_of(source: Source, name: str | None) -> str:
     """The name that a file is uploaded under."""
     if name is None and not isinstance(source, bytes):
         name = Path(source).name
-    return (name or "").replace("\\", "/").rpartition("/")[2] or "file"
+    # The name of a file need not be valid text.
+    whole = (name or "").encode(errors="replace").decode()
+    return whole.replace("\\", "/").rpartition("/")[2] or "file"
 
 
 def _opened(source: Source) -> IO[bytes]:
@@ -155,13 +164,21 @@ def _file_url(address: str, last: str) -> str:
     return urlunsplit((_HTTP[parts.scheme], parts.netloc, path, urlencode(query), ""))
 
 
+class _FileChanged(OSError):
+    """The file is not the one whose size was told to the server."""
+
+
 def _blocks(
     file: IO[bytes], size: int, report: Progress, stopped: threading.Event
 ) -> Iterator[bytes]:
     sent = 0
-    while block := file.read(BLOCK):
+    # The server was told the size; the file may become larger or smaller meanwhile.
+    while sent < size:
         if stopped.is_set():
             raise ConnectionAbortedError("the upload was cancelled")
+        block = file.read(min(BLOCK, size - sent))
+        if not block:
+            raise _FileChanged("the file became smaller while it was sent")
         yield block
         sent += len(block)
         report(sent, size)
@@ -176,6 +193,14 @@ def _reporter(progress: Progress | None) -> Progress:
         loop.call_soon_threadsafe(progress, sent, size)
 
     return report
+
+
+def _lost(error: OSError, proxy: Proxy | None) -> str:
+    """The message for an exchange that ended without an answer."""
+    if proxy is None or not isinstance(error, URLError):
+        return "The connection was lost before the server answered."
+    why = error.reason.strerror if isinstance(error.reason, OSError) else None
+    return proxy.failure(f"does not lead to the server: {why or error.reason}")
 
 
 def _refusal(error: HTTPError) -> AgentwsError:

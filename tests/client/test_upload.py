@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,8 +15,8 @@ import pytest
 from starlette.applications import Starlette
 
 from agentws import Agent, BearerKeys, MemoryFileStore, RunContext, mount_agent_gateway
-from agentws.client import ChatClosed, Disconnected, connect
-from agentws.client.uploading import GatewayFiles, Upload
+from agentws.client import BadProxy, ChatClosed, Disconnected, connect
+from agentws.client.uploading import GatewayFiles, Upload, _blocks
 from agentws.errors import NotFound, QuotaExceeded, TooLarge, UnsupportedMedia
 from agentws.protocol.messages import ActivityMessage
 from tests.limits import limits
@@ -131,6 +134,51 @@ async def test_a_file_that_can_not_be_read_is_an_error_of_the_system(tmp_path: P
     async with served() as url, connect(url) as chat:
         with pytest.raises(FileNotFoundError):
             await chat.upload(tmp_path / "missing")
+
+
+def test_a_file_that_grows_while_it_is_sent_is_sent_as_long_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"a" * 300_000)
+    with path.open("rb") as file:
+        blocks = _blocks(file, 300_000, lambda sent, size: None, threading.Event())
+        begun = next(blocks)
+        path.write_bytes(b"a" * 300_000 + b"b" * 100_000)
+        assert begun + b"".join(blocks) == b"a" * 300_000
+
+
+async def test_a_file_that_shrinks_while_it_is_sent_is_an_error_of_the_system(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("a" * 3_000_000)
+    async with served() as url, connect(url) as chat:
+        with pytest.raises(OSError, match="became smaller while it was sent"):
+            await chat.upload(path, progress=lambda sent, size: os.truncate(path, 100_000))
+        assert await chat.ask("Look") == ""
+
+
+async def test_a_name_that_is_no_valid_text_is_sent_as_what_can_be_shown() -> None:
+    name = b"r\xe9sum\xe9.txt".decode(errors="surrogateescape")
+    async with served() as url, connect(url) as chat:
+        assert (await chat.upload(b"x", name=name)).name == "r_sum_.txt"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "error", "said"),
+    [
+        ("socks5h://127.0.0.1:9", BadProxy, "The proxy given (127.0.0.1:9) is a SOCKS proxy"),
+        ("http://127.0.0.1:9", Disconnected, "The proxy given (127.0.0.1:9) does not lead to"),
+    ],
+)
+async def test_the_error_for_a_proxy_that_takes_no_files_names_it(
+    proxy: str, error: type[Exception], said: str
+) -> None:
+    async with served() as url, connect(url) as chat:
+        chat._files = GatewayFiles(url, headers=None, ssl_context=None, proxy=proxy)
+        with pytest.raises(error, match=re.escape(said)):
+            await chat.upload(b"x")
+        with pytest.raises(error, match=re.escape(said)):
+            await chat.delete_file("file_1")
 
 
 async def test_an_upload_without_a_server_is_disconnected() -> None:
