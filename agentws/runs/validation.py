@@ -14,6 +14,7 @@ from ..errors import BadRequest, EventTooLarge, InvalidEvent
 from ..protocol import events as e
 from ..protocol.codec import decode_event
 from ..protocol.events import AnyEvent, Event
+from ..protocol.merge import LARGEST_HEAD
 from ..protocol.sizes import TITLE
 from ..protocol.strict import check_value
 
@@ -74,6 +75,17 @@ def as_read(event: E) -> E:
     """
     check_event(event)
     return cast(E, decode_event(_encoder.encode(event)))
+
+
+def check_ids(event: Event) -> None:
+    """Raises EventTooLarge for an id that is: every event and message that has it repeats it."""
+    for name in event.__struct_fields__:
+        value = getattr(event, name)
+        if name.endswith("_id") and isinstance(value, str) and len(value.encode()) > LARGEST_HEAD:
+            raise EventTooLarge(
+                f"The {name} of this {event.__struct_config__.tag} has {len(value.encode())} bytes;"
+                f" at most {LARGEST_HEAD} are allowed."
+            )
 
 
 def check_title(title: str) -> None:

@@ -28,6 +28,7 @@ from ..store import Appended
 from ..tasks.tasks import Tasks
 from .appending import append_again
 from .deciding import Command, decide
+from .validation import check_ids
 
 logger: Final = logging.getLogger("agentws.run")
 
@@ -300,6 +301,7 @@ class RunWriter:
         """Raises TooLarge if the run has no room left, EventTooLarge for a large event."""
         self.check_room(size)
         if not isinstance(event, SPLITTABLE):
+            check_ids(event)
             check_sizes([self._entries.of(event)], self.max_event_size)
             return
         beside = len(self._entries.of(msgspec.structs.replace(event, delta="")).data)
