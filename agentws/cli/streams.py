@@ -88,6 +88,8 @@ def remark(text: str) -> None:
 # Input
 
 _CHUNK: Final = 64 * 1024
+AHEAD: Final = 100
+"""Lines that are read before they are wanted: a file of many messages must not fill the memory."""
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -111,6 +113,7 @@ async def read_lines(descriptor: int) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str | None] = asyncio.Queue()
     encodings = _encodings(descriptor)
+    room = threading.Semaphore(AHEAD)
 
     def pass_on(line: str | None) -> None:
         try:
@@ -120,11 +123,13 @@ async def read_lines(descriptor: int) -> AsyncIterator[str]:
 
     def read() -> None:
         for line in _split(_chunks(descriptor)):
+            room.acquire()
             pass_on(decoded(line, encodings))
         pass_on(None)
 
     threading.Thread(target=read, name="agentws input", daemon=True).start()
     while (line := await lines.get()) is not None:
+        room.release()
         yield line
 
 

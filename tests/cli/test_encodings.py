@@ -263,5 +263,26 @@ async def test_a_long_line_costs_no_more_than_its_length(
     assert lines == ["a", line, "b", "", "c"]
 
 
+async def test_few_lines_are_read_before_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, ended = 0, False
+
+    def endless(descriptor: int) -> bytes:
+        nonlocal read
+        read += not ended
+        return b"" if ended else b"yes\n"
+
+    monkeypatch.setattr(streams, "_read", endless)
+    source, sink = os.pipe()
+    lines = read_lines(source)
+    for wanted in range(1, 3 * streams.AHEAD):
+        assert await anext(lines) == "yes"
+        await asyncio.sleep(0.001)
+        assert read <= wanted + streams.AHEAD + 2
+    ended = True
+    assert {one async for one in lines} <= {"yes"}
+    os.close(source)
+    os.close(sink)
+
+
 def test_an_unknown_encoding_is_skipped() -> None:
     assert decoded(b"caf\xe9", ["nonsense", "utf-8", "latin-1"]) == "café"
