@@ -5,10 +5,11 @@ Pydantic is not imported: its models describe and validate themselves.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final, TypeVar
 
 import msgspec
+
+from ..protocol.strict import check_finite
 
 T = TypeVar("T")
 
@@ -103,22 +104,8 @@ def encoded(value: Any) -> bytes:
         data = msgspec.json.encode(value, enc_hook=_plain)
     if b"null" in data:
         # As which NaN and infinite numbers are encoded.
-        _check_finite(msgspec.to_builtins(value, enc_hook=_plain))
+        check_finite(msgspec.to_builtins(value, enc_hook=_plain))
     return data
-
-
-def _check_finite(value: Any) -> None:
-    pending = [value]
-    while pending:
-        match pending.pop():
-            case float(number) if not math.isfinite(number):
-                raise ValueError(f"{number} is no number in JSON")
-            case dict() as parts:
-                pending += parts.values()
-            case list() | tuple() as parts:
-                pending += parts
-            case _:
-                pass
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from ..errors import AgentwsError, BadRequest, TooLarge
 from ..protocol.fold import Fold
 from ..protocol.frames import sendable
 from ..protocol.messages import CLIENT_TOOL, AssistantMessage, Interrupt, told_in
+from ..protocol.strict import check_finite
 from .updates import Update
 
 logger: Final = logging.getLogger("agentws.client")
@@ -72,8 +73,7 @@ class ClientTools:
             result = handler(msgspec.json.decode(arguments or "{}"))
             if inspect.isawaitable(result):
                 result = await result
-            content = result if isinstance(result, str) else msgspec.json.encode(result).decode()
-            await self._answer(id, content, None)
+            await self._answer(id, result if isinstance(result, str) else _json(result), None)
         except (Exception, asyncio.CancelledError) as error:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
@@ -89,3 +89,9 @@ class ClientTools:
                 raise
         except AgentwsError as refused:
             logger.info("the result of %s was not taken: %s", id, refused)
+
+
+def _json(result: Any) -> str:
+    """Raises TypeError and ValueError for what JSON can't carry."""
+    check_finite(msgspec.to_builtins(result))
+    return msgspec.json.encode(result).decode()

@@ -83,5 +83,20 @@ def check_value(value: Any, what: str) -> None:
                 pass
 
 
+def check_finite(value: Any) -> None:
+    """Raises ValueError for NaN and infinite numbers in builtin types: JSON would have ``null``."""
+    pending = [value]
+    while pending:
+        match pending.pop():
+            case float(number) if not math.isfinite(number):
+                raise ValueError(f"{number} is no number in JSON")
+            case dict() as parts:
+                pending += parts.values()
+            case list() | tuple() as parts:
+                pending += parts
+            case _:
+                pass
+
+
 def _too_deep(what: str) -> BadRequest:
     return BadRequest(f"This {what} is nested too deeply.", expected=f"at most {MAX_DEPTH} levels")

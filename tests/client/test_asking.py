@@ -74,6 +74,9 @@ async def cancelled_handler(arguments: dict[str, Any]) -> str:
         (lambda arguments: "a\x00", "failed: This message contains U+0000."),
         (lambda arguments: "\ud800", "failed: This can't be sent: it has lone surrogates."),
         (lambda arguments: "x" * 1_000_000, "failed: This is too large."),
+        (lambda arguments: {"at": [1.5, None]}, 'at {"at":[1.5,null]}'),
+        (lambda arguments: {"at": [float("nan")]}, "failed: nan is no number in JSON"),
+        (lambda arguments: float("-inf"), "failed: -inf is no number in JSON"),
         (lambda arguments: object(), "failed: Encoding objects of type object"),
     ],
 )
