@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -26,6 +28,8 @@ from agentws.testing.contract_base import eventually
 from tests.servers.postgres import PostgresServer
 
 Heard = list[bytes]
+ECHO = 0.1
+"""Seconds in which a probe must have come back, in a test that blocks the loop for longer."""
 
 
 @asynccontextmanager
@@ -114,7 +118,7 @@ async def test_a_connection_lost_before_its_first_notification_is_made_again_at_
 ) -> None:
     probe = PostgresBus._probe
 
-    async def lost(bus: PostgresBus) -> None:
+    async def lost(bus: PostgresBus, *_: object) -> None:
         monkeypatch.setattr(PostgresBus, "_probe", probe)
         raise psycopg.OperationalError("the connection is lost")
 
@@ -125,6 +129,58 @@ async def test_a_connection_lost_before_its_first_notification_is_made_again_at_
     await bus.open()
     await heard_by(heard, GAP)
     await bus.close()
+
+
+async def test_a_connection_lost_while_its_first_notification_is_awaited_is_made_again_at_once(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    notify = PostgresBus._notify
+
+    async def lost(bus: PostgresBus, payloads: list[str]) -> None:
+        monkeypatch.setattr(PostgresBus, "_notify", notify)
+        await asyncio.to_thread(postgres.disconnect_all)
+
+    monkeypatch.setattr(PostgresBus, "_notify", lost)
+    monkeypatch.setattr(postgres_bus, "ECHO", 1000.0)
+    bus, heard = PostgresBus(postgres.url, schema="meanwhile"), Heard()
+    bus.subscribe("s:1", lambda _, payload: heard.append(payload))
+    await bus.open()
+    await heard_by(heard, GAP)
+    await bus.close()
+    assert "pooler" not in caplog.text
+
+
+async def test_a_notification_that_arrived_while_the_loop_was_blocked_was_heard(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the loop goes on, it finds both that one and that the time for it is over."""
+    loop = asyncio.get_running_loop()
+    arriving, sending = socket.socketpair()
+
+    async def blocked(bus: PostgresBus, payloads: list[str]) -> None:
+        def receive() -> None:
+            loop.remove_reader(arriving)
+            bus._received(payloads[0])
+
+        def block() -> None:
+            sending.send(b".")
+            time.sleep(3 * ECHO)
+
+        loop.add_reader(arriving, receive)
+        loop.call_soon(block)
+
+    monkeypatch.setattr(PostgresBus, "_notify", blocked)
+    monkeypatch.setattr(postgres_bus, "ECHO", ECHO)
+    bus = PostgresBus(postgres.url, schema="blocked")
+
+    async def decided() -> bool:
+        return bus._heard or "pooler" in caplog.text
+
+    with arriving, sending:
+        await bus.open()
+        await eventually(decided, within=20)
+        await bus.close()
+    assert "pooler" not in caplog.text
 
 
 async def test_a_bus_without_a_server_can_not_be_opened() -> None:

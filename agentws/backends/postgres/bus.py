@@ -78,7 +78,7 @@ class PostgresBus(Bus):
         self._sending = asyncio.Lock()
         self._wake = asyncio.Event()
         self._echo = asyncio.Event()
-        """Set when a notification has arrived, such as one's own probe."""
+        """Set when a notification has arrived, such as one's own probe, or none can arrive."""
         self._heard = False
         """Whether one has ever arrived."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -215,12 +215,17 @@ class PostgresBus(Bus):
         """Receives until the connection is lost; raises then."""
         loop = asyncio.get_running_loop()
         lost = asyncio.Event()
-        reader = _Reader(listening, self._received, lost)
+
+        def end() -> None:
+            lost.set()
+            self._echo.set()
+
+        reader = _Reader(listening, self._received, end)
         loop.add_reader(listening.fileno(), reader)
         try:
             reader()
             while not lost.is_set():
-                await self._probe()
+                await self._probe(lost)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(PROBE_INTERVAL):
                         await lost.wait()
@@ -228,21 +233,27 @@ class PostgresBus(Bus):
         finally:
             loop.remove_reader(reader.socket)
 
-    async def _probe(self) -> None:
-        """Returns when a notification of this node has come back to it; raises otherwise."""
+    async def _probe(self, lost: asyncio.Event) -> None:
+        """Returns when a notification of this node has come back to it, or the connection is lost;
+        raises otherwise.
+        """
         self._echo.clear()
         await self._notify(self._outbox.probe())
-        try:
+        # A blocked loop finds the notification and the end of the time together: so this asks what
+        # has arrived, and not what came first.
+        with suppress(TimeoutError):
             async with asyncio.timeout(ECHO):
                 await self._echo.wait()
-        except TimeoutError:
+        if lost.is_set():
+            return
+        if not self._echo.is_set():
             if not self._heard:
                 logger.warning(
                     "no notification of PostgreSQL arrives here, as behind a pooler that pools by "
                     "transaction: appends of other nodes are found by polling, and broadcasts do "
                     "not reach them"
                 )
-            raise Unavailable("No notification arrives.") from None
+            raise Unavailable("No notification arrives.")
         self._heard = True
 
     def _received(self, text: str) -> None:
@@ -263,12 +274,12 @@ class _Reader:
     """Called by the event loop when a listening connection can be read."""
 
     def __init__(
-        self, connection: Connection, received: Callable[[str], None], lost: asyncio.Event
+        self, connection: Connection, received: Callable[[str], None], end: Callable[[], None]
     ) -> None:
         self.socket: Final = connection.fileno()
         self._libpq = connection.pgconn
         self._received = received
-        self._lost = lost
+        self._end = end
 
     def __call__(self) -> None:
         try:
@@ -276,7 +287,7 @@ class _Reader:
         except psycopg.Error:
             # Otherwise the loop would call again at once, at full load of a core.
             asyncio.get_running_loop().remove_reader(self.socket)
-            self._lost.set()
+            self._end()
         while notification := self._libpq.notifies():
             self._received(notification.extra.decode())
 
