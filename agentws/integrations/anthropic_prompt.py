@@ -20,7 +20,7 @@ from ..protocol.messages import (
     UserMessage,
 )
 from .media import ProviderMedia, media_in_words, provider_media
-from .tool_names import ToolIds, tool_arguments, tool_name
+from .tool_names import ToolIds, described, tool_arguments, tool_name
 
 Block = dict[str, Any]
 
@@ -53,8 +53,7 @@ def tool_entries(tools: Sequence[Tool]) -> list[Block]:
     """The ``tools`` of a request."""
     return [
         {
-            "name": tool_name(tool.name),
-            "description": tool.description,
+            **described(tool),
             "input_schema": tool.parameters or {"type": "object", "properties": {}},
         }
         for tool in tools

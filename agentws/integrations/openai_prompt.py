@@ -22,7 +22,7 @@ from ..protocol.messages import (
     UserMessage,
 )
 from .media import SOUNDS, ProviderMedia, media_in_words, provider_media
-from .tool_names import ToolIds, json_value, tool_arguments, tool_name
+from .tool_names import ToolIds, described, json_value, tool_arguments, tool_name
 
 Entry = dict[str, Any]
 
@@ -97,8 +97,7 @@ def tool_entries(tools: Sequence[Tool]) -> list[Entry]:
         {
             "type": "function",
             "function": {
-                "name": tool_name(tool.name),
-                "description": tool.description,
+                **described(tool),
                 "parameters": tool.parameters or {"type": "object", "properties": {}},
             },
         }

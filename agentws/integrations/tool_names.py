@@ -97,6 +97,12 @@ def as_json(value: Any) -> str:
         return unicode(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
+def described(tool: Tool) -> dict[str, str]:
+    """The name and the description of ``tool``; Amazon refuses a description without text."""
+    said = {"description": tool.description} if tool.description.strip() else {}
+    return {"name": tool_name(tool.name), **said}
+
+
 def our_names(tools: Sequence[Tool]) -> dict[str, str]:
     """The names of ``tools`` by those that a provider is given."""
     return {tool_name(tool.name): tool.name for tool in tools}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agentws.integrations import anthropic_prompt, openai_prompt
 from agentws.protocol.messages import Tool
 from agentws.testing.fakellm import Reply
 
@@ -89,3 +90,10 @@ async def test_the_format_of_a_model_around_the_name_of_a_tool_is_no_part_of_it(
 @pytest.mark.parametrize("name", ["<|channel|>", "functions.", "subtract", "add2", "functions.x"])
 async def test_a_name_that_is_not_a_tools_is_what_the_model_said(name: str) -> None:
     assert await calls_in([piece(name, FIRST, index=0, id="x")]) == [(name, FIRST)]
+
+
+@pytest.mark.parametrize("description", ["", " \n"])
+def test_a_tool_without_a_description_is_given_without_one(description: str) -> None:
+    bare = [Tool("ping", description)]
+    assert list(openai_prompt.tool_entries(bare)[0]["function"]) == ["name", "parameters"]
+    assert list(anthropic_prompt.tool_entries(bare)[0]) == ["name", "input_schema"]
