@@ -90,6 +90,9 @@ class Round:
             self.continue_text(text)
             yield text
             return
+        if self._calls and not text.strip():
+            # Some models write line breaks around their calls: they are no message.
+            return
         yield from self._end_reasoning()
         part = self._begin("assistant")
         part.text.append(text)

@@ -134,3 +134,19 @@ async def test_a_model_that_says_something_after_a_call_is_given_the_result_last
     asked = fake.requests[1]["messages"]
     assert [one["role"] for one in asked] == ["user", "assistant", "tool"]
     assert asked[1]["content"] == "I add them."
+
+
+async def test_line_breaks_around_calls_are_no_messages() -> None:
+    call = {"function": {"name": "add", "arguments": '{"a":1,"b":2}'}}
+    events: list[Any] = []
+    for at in range(2):
+        events += [openai_delta({"tool_calls": [call | {"index": at, "id": str(at)}]})]
+        events += [openai_delta({"content": "\n"}), openai_delta({"content": "\n"})]
+    adding = Reply(events=events, finish="tool_calls")
+    async with FakeLLM([adding, "It is 3."]) as fake, openai_chat(fake) as llm:
+        async with talk(lambda: ChatAgent(llm, tools=[add])) as one:
+            await said(one, "go", 1)
+            fold = await one.check()
+    texts = [one.content for one in fold.messages if isinstance(one, m.AssistantMessage)]
+    assert texts == [None, "It is 3."]
+    assert [len(one.get("tool_calls", [])) for one in fake.requests[1]["messages"]] == [0, 2, 0, 0]
