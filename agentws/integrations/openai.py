@@ -119,27 +119,23 @@ class _Decoder:
     """A decoder of the SDK that reads what every reader of server-sent events must.
 
     The SDK itself drops the first event after a byte order mark, so that the rest would seem whole,
-    and fails at an event without data: a ping, or the time after which to reconnect.
+    and fails at broken UTF-8 and at an event without data: a ping, or a time to reconnect.
     """
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
 
     async def aiter_bytes(self, body: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-        async for event in self._decoder.aiter_bytes(_without_mark(body)):
+        async for event in self._decoder.aiter_bytes(_valid(body)):
             if event.data:
                 yield event
 
 
-async def _without_mark(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    begun: bytes | None = b""
+async def _valid(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """``body`` as UTF-8, without a byte order mark; what is broken is replaced."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
     async for piece in body:
-        if begun is not None:
-            begun += piece
-            if len(begun) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(begun):
-                continue
-            piece, begun = begun.removeprefix(codecs.BOM_UTF8), None
-        yield piece
+        yield decoder.decode(piece).encode()
 
 
 def _read(chunk: object, reading: Reading) -> Iterator[LLMPiece]:

@@ -73,15 +73,25 @@ def model(adapter: str, http: Any) -> LLM:
 async def test_an_answer_is_read_whole_from_any_valid_stream(
     adapter: str, events: Spoken, odd: Any, piece: int
 ) -> None:
-    body = odd(events).encode()
+    said = await answer(adapter, odd(events).encode(), piece)
+    assert said.replace("\u2028", "") == "Hi there"
+
+
+@pytest.mark.parametrize("piece", [1, 10_000], ids=["byte by byte", "at once"])
+async def test_a_broken_character_of_openai_is_replaced(piece: int) -> None:
+    body = "".join(OPENAI).encode().replace(b"Hi", "Hi é ".encode() + b"\xf0\x9f \xff")
+    assert await answer("openai", body, piece) == "Hi é \ufffd \ufffd there"
+
+
+async def answer(adapter: str, body: bytes, piece: int) -> str:
+    """The text that is read of a ``body`` that is received in pieces of so many bytes."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for at in range(0, len(body), piece):
             yield body[at : at + piece]
 
-    def answer(request: Any) -> Any:
+    def respond(request: Any) -> Any:
         return HTTP.Response(200, headers={"content-type": "text/event-stream"}, content=pieces())
 
-    async with HTTP.AsyncClient(transport=HTTP.MockTransport(answer)) as http:
-        said = [one async for one in model(adapter, http).stream(HELLO)]
-    assert "".join(map(str, said)).replace("\u2028", "") == "Hi there"
+    async with HTTP.AsyncClient(transport=HTTP.MockTransport(respond)) as http:
+        return "".join([str(one) async for one in model(adapter, http).stream(HELLO)])
