@@ -1,7 +1,8 @@
 /**
  * Finds bare addresses with a scheme in text. The patterns are those of linkify-it (`../vendor/linkify-it.LICENSE`)
  * for `http:`, `https:` and `mailto:`, without its search for domains: `main.py` and `README.md` are files, although
- * .py and .md are domains.
+ * .py and .md are domains. The marks at the end of an address are left out as in GitHub's Markdown, and an
+ * address with a name before its host is text.
  *
  * @module
  */
