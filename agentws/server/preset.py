@@ -8,6 +8,7 @@ import inspect
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +115,13 @@ def serve(
     config.load()
     collect_less_often()
     server = Server(config)
-    server.run(sockets=sockets)
-    if config.uds:
-        # As uvicorn.run() does it.
-        Path(config.uds).unlink(missing_ok=True)
+    try:
+        # As uvicorn.run() does it: Ctrl-C is raised again once the server has stopped.
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=sockets)
+    finally:
+        if config.uds:
+            Path(config.uds).unlink(missing_ok=True)
     return server.started
 
 

@@ -65,6 +65,21 @@ def test_serve_removes_its_unix_socket(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert not path.exists()
 
 
+def test_serve_removes_its_unix_socket_after_ctrl_c_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("gc.freeze", lambda: None)
+    path = tmp_path / "chat.sock"
+
+    def run(self: Any, sockets: Any) -> None:
+        path.touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("uvicorn.Server.run", run)
+    serve(nothing, uds=str(path), log_config=None)
+    assert not path.exists()
+
+
 def test_options_override_the_preset() -> None:
     config = server_config(nothing, "0.0.0.0", 80, ws_max_size=1, ws="none", log_config=None)
     assert (config.host, config.port, config.ws_max_size, config.ws) == ("0.0.0.0", 80, 1, "none")

@@ -79,6 +79,15 @@ def test_a_signal_tells_clients_when_to_come_back_and_waits_for_runs(
 
 
 @pytest.mark.parametrize("kind", SERVERS)
+def test_ctrl_c_ends_a_server_without_a_traceback(tmp_path: Path, kind: str) -> None:
+    with service(kind, tmp_path) as server:
+        server.process.send_signal(signal.SIGINT)
+        wait_for_end(server, within=15)
+        assert server.process.returncode == 0
+        assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("kind", SERVERS)
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_the_server_at_once(
     tmp_path: Path, kind: str, second: signal.Signals
