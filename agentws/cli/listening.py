@@ -25,8 +25,6 @@ class Address(NamedTuple):
 
     family: socket.AddressFamily
     host: str
-    accepts_ipv4: bool = False
-    """Whether it is an IPv6 address that accepts IPv4 connections too."""
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -64,10 +62,11 @@ def _addresses(host: str) -> list[Address]:
     except (socket.gaierror, UnicodeError) as error:
         why = error.strerror if isinstance(error, socket.gaierror) else error
         raise Problem(f"{host!r} is not an address of this machine: {why}") from error
-    both = socket.has_dualstack_ipv6()
-    return [
-        one._replace(accepts_ipv4=both) if one.host == "::" else one for one in dict.fromkeys(found)
-    ]
+    if any(one.host == "::" for one in found):
+        # Not one socket of both families: that would show IPv4 clients as ``::ffff:127.0.0.1``,
+        # which no setting for trusted proxies matches.
+        found.append(Address(socket.AF_INET, "0.0.0.0"))
+    return list(dict.fromkeys(found))
 
 
 def _bound(addresses: Iterable[Address], port: int) -> list[socket.socket]:
@@ -78,10 +77,7 @@ def _bound(addresses: Iterable[Address], port: int) -> list[socket.socket]:
         for one in addresses:
             try:
                 listener = socket.create_server(
-                    (one.host, port),
-                    family=one.family,
-                    backlog=BACKLOG,
-                    dualstack_ipv6=one.accepts_ipv4,
+                    (one.host, port), family=one.family, backlog=BACKLOG
                 )
             except OSError as error:
                 if error.errno not in _ABSENT:
@@ -110,7 +106,4 @@ def _problem(error: OSError, host: str, port: int) -> Problem:
 
 def _described(listener: socket.socket) -> str:
     address, port = listener.getsockname()[:2]
-    if listener.family != socket.AF_INET6:
-        return f"{address}:{port}"
-    both = address == "::" and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-    return f"[{address}]:{port}" + (" (IPv6 and IPv4)" if both else "")
+    return f"[{address}]:{port}" if listener.family == socket.AF_INET6 else f"{address}:{port}"

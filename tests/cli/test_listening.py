@@ -69,7 +69,18 @@ def test_the_addresses_that_are_listened_on_are_described() -> None:
             assert described(listeners) == [f"127.0.0.1:{port}", f"[::1]:{port}"]
         with listening("::") as listeners:
             port = listeners[0].getsockname()[1]
-            assert described(listeners) == [f"[::]:{port} (IPv6 and IPv4)"]
+            assert described(listeners) == [f"[::]:{port}", f"0.0.0.0:{port}"]
+
+
+@pytest.mark.parametrize("host", ["::", "[::0]", "0.0.0.0", "localhost"])
+def test_a_client_over_ipv4_has_an_ipv4_address(host: str) -> None:
+    """Not ``::ffff:127.0.0.1``: settings name a trusted proxy as it is, or by its network."""
+    with listening(host) as listeners:
+        (over_ipv4,) = [one for one in listeners if one.family == socket.AF_INET]
+        over_ipv4.settimeout(5)
+        port = over_ipv4.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)), over_ipv4.accept()[0] as accepted:
+            assert accepted.getpeername()[0] == "127.0.0.1"
 
 
 def without_ipv6(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -88,11 +99,11 @@ def test_a_machine_without_ipv6_listens_on_ipv4(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     without_ipv6(monkeypatch, number)
-    with listening("localhost") as listeners:
-        assert described(listeners) == [f"127.0.0.1:{listeners[0].getsockname()[1]}"]
-    for host in ("::1", "::"):
-        with pytest.raises(Problem, match="can't listen on"):
-            listen(host, 0)
+    for host, address in (("localhost", "127.0.0.1"), ("::", "0.0.0.0")):
+        with listening(host) as listeners:
+            assert described(listeners) == [f"{address}:{listeners[0].getsockname()[1]}"]
+    with pytest.raises(Problem, match="can't listen on"):
+        listen("::1", 0)
 
 
 def test_a_port_in_use_on_one_address_is_in_use() -> None:
