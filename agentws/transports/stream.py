@@ -141,8 +141,15 @@ class HttpStream:
         ]
 
     async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        """Notices that the client has gone. A middleware that has read the body may repeat it for
+        ever: that hides the disconnect, and waits for nothing, so that nothing else would run.
+        """
+        has_ended = False
+        while (message := await receive())["type"] != "http.disconnect":
+            if has_ended:
+                logger.warning("a middleware repeats the body of requests, and hides disconnects")
+                return
+            has_ended = not message.get("more_body")
         self._gone = True
         self.ring()
 

@@ -19,7 +19,7 @@ from agentws.testing.agents import Gate, Script
 from agentws.testing.faults import WrappedStore
 
 from .asking import FORM, TEXT, Ask, ask
-from .calling import SESSION, answered, served
+from .calling import SESSION, answered, client, served
 
 pytestmark = pytest.mark.usefixtures("nodes")
 T = TypeVar("T")
@@ -272,6 +272,35 @@ async def test_a_command_is_answered_at_once(accept: str, said: str) -> None:
         assert "/whoami" in (await ask(http, "/help", headers=TEXT)).text
         unknown = await ask(http, "/unknown")
         assert (unknown.status_code, unknown.json()["code"]) == (400, "unknown_command")
+
+
+class Replaying:
+    """A middleware that has read the body, and gives it again whenever the app receives."""
+
+    def __init__(self, app: Any) -> None:
+        self.received = 0
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = (await receive())["body"]
+
+        async def again() -> dict[str, Any]:
+            self.received += 1
+            assert self.received < 1000, "it does not wait: nothing else would run"
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, again, send)
+
+
+async def test_a_middleware_that_replays_the_body_for_ever_does_not_occupy_the_node(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with served() as (gateway, _):
+        app = Replaying(gateway)
+        async with client(app) as http:
+            assert (await ask(http, "hello", headers=TEXT)).text == "hello \n"
+    assert app.received < 5
+    assert caplog.text.count("a middleware repeats the body") == 1
 
 
 async def test_a_drain_ends_an_active_answer_with_a_draining_line() -> None:
