@@ -17,7 +17,7 @@ from ..errors import AgentError, AgentwsError, EventTooLarge, InvalidEvent
 from ..protocol import events as e
 from ..protocol.events import Event
 from ..protocol.frames import Failure, failure, sendable
-from ..protocol.messages import TokenUsage
+from ..protocol.messages import TokenUsage, told_in
 
 _failures: Final = msgspec.json.Decoder(Failure)
 logger: Final = logging.getLogger("agentws.run")
@@ -158,6 +158,18 @@ async def clear_cancellations(task: asyncio.Task[object] | None) -> None:
 def run_error(code: str, message: str, *, retryable: bool) -> e.RunError:
     """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is corrected."""
     return e.RunError(sendable(message), code, metadata={"agentws": {"retryable": retryable}})
+
+
+def final_error(error: e.RunError) -> e.RunError:
+    """The RUN_ERROR of an agent, which is the end: without the word that another attempt follows.
+
+    It may be an event of another gateway that the agent passes on. Clients would wait for ever.
+    """
+    if e.next_attempt(error) is None:
+        return error
+    told = {name: value for name, value in told_in(error.metadata).items() if name != "nextAttempt"}
+    metadata = {**(error.metadata or {}), "agentws": told}
+    return msgspec.structs.replace(error, metadata=metadata)
 
 
 def with_usage(

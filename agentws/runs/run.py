@@ -29,6 +29,7 @@ from .failure import (
     Stop,
     clear_cancellations,
     error_for_run,
+    final_error,
     is_cancellation,
     is_closed,
     run_error,
@@ -370,7 +371,7 @@ class Run:
         if not isinstance(event, e.RunError):
             return self._finished_event(event)
         self.writer.check_terminal(event)
-        return event
+        return final_error(event)
 
     def _finished_event(self, own: e.RunFinished | None) -> Event:
         session, usage = self.context.session.id, self.context.usage

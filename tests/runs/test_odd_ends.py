@@ -10,6 +10,7 @@ from agentws import RunContext
 from agentws.errors import DelegateFailed
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
+from agentws.testing.agents import Script
 from agentws.testing.laws import violations
 
 from .harness import talk
@@ -85,3 +86,15 @@ async def test_a_delegate_does_not_end_with_a_question_in_any_form(form: str) ->
     async with talk({"lead": lead, "other": other}) as one:
         await one.client.say("go", "m1")
         assert await one.client.answer() == "going on"
+
+
+async def test_no_attempt_follows_an_error_that_an_agent_passes_on() -> None:
+    """As from another gateway, where one did: clients would wait for it."""
+    told = {"nextAttempt": 2, "retryable": True}
+    async with talk(Script(e.RunError("lost", metadata={"agentws": told, "of": "them"}))) as one:
+        await one.client.say("go", "m1")
+        assert (await one.terminal())["event"]["metadata"] == {
+            "agentws": {"retryable": True},
+            "of": "them",
+        }
+        await one.check()
