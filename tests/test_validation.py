@@ -23,10 +23,12 @@ from agentws import (
     mount_agent_gateway,
     tool,
 )
+from agentws.agents.output import Output
 from agentws.errors import BadRequest, NotFound
+from agentws.protocol import events as e
 from agentws.protocol.events import SessionUpdated
 from agentws.store import SessionInfo
-from agentws.testing.agents import Script
+from agentws.testing.agents import Script, Yield
 from agentws.testing.connect import connect, kind, running
 from agentws.testing.oracle import read_log
 from tests.runs.harness import talk
@@ -201,6 +203,54 @@ async def test_what_commands_and_tools_return_may_be_str_subclasses() -> None:
         assert "/say \u2014 Says it" in (await one.client.until("notice"))["content"]
         await one.client.say("go", "m1")
         assert await one.client.answer() == "found"
+        await one.check()
+
+
+async def test_events_of_an_agent_may_have_str_subclasses() -> None:
+    """As libraries return: the text of a model's message, of a page, of an array."""
+    text, id = Safe("hi"), Safe("an-id")
+
+    class Other(Agent):
+        async def run(self, ctx: RunContext) -> AsyncIterator[Output]:
+            yield e.TextMessageStart(Safe("other"))
+            yield e.TextMessageContent(message_id=Safe("other"), delta=text)
+
+    class Speaking(Agent):
+        async def run(self, ctx: RunContext) -> AsyncIterator[Output]:
+            ctx.reason(text)
+            ctx.set_state({text: [text]})
+            ctx.patch_state([{"op": "add", "path": Safe("/hi/-"), "value": text}])
+            ctx.cite(Safe("https://example.com/"), text)
+            ctx.show(Safe("chart"), {"title": text}, id=id)
+            yield text
+            yield e.TextMessageStart(id, name=text, metadata={text: text})
+            yield e.TextMessageContent(message_id=id, delta=text)
+            yield e.TextMessageContent(message_id=id, delta=" there")
+            yield e.TextMessageEnd(id)
+            yield e.ToolCallStart(Safe("call"), text)
+            yield e.ToolCallArgs(tool_call_id=Safe("call"), delta="{}")
+            yield e.ToolCallEnd(Safe("call"))
+            yield await ctx.delegate("other", "go")
+            yield e.RunFinished("t", "r", {"result": text})
+
+    async with talk({"speaking": Speaking, "other": Other}) as one:
+        await one.client.say("go", "m1")
+        terminal = (await one.terminal())["event"]
+        assert (terminal["type"], terminal["result"]) == ("RUN_FINISHED", {"result": "hi"})
+        fold = await one.check()
+        assert fold.state == {"hi": ["hi", "hi"]}
+        assert [type(part) for part in fold.state["hi"]] == [str, str]
+        messages = await one.gateway.session(one.session).messages()
+        assert messages == fold.messages
+        assert type(messages[-2].id) is str
+
+
+async def test_bytes_beside_a_str_subclass_are_refused() -> None:
+    content: Any = b"bytes"
+    event = e.ToolCallResult("r", Safe("c"), content)
+    async with talk(Script(Yield(e.ToolCallStart("c", "look"), event))) as one:
+        await one.client.say("go", "m1")
+        assert (await one.terminal())["event"]["code"] == "invalid_event"
         await one.check()
 
 

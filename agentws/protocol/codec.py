@@ -16,6 +16,7 @@ from ..errors import EventTooLarge, Internal
 from .events import AnyEvent, Event
 from .position import Position, chain_all
 from .sizes import FRAME
+from .text import encode_plain
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, order=True):
@@ -64,7 +65,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 _UNREADABLE: Final = "The log of this session has an event that can't be read."
 
-_encoder: Final = msgspec.json.Encoder()
+_encoder: Final = msgspec.json.Encoder(enc_hook=encode_plain)
 _envelopes: Final = msgspec.json.Decoder(Envelope)
 _events: Final[msgspec.json.Decoder[AnyEvent]] = msgspec.json.Decoder(AnyEvent)
 

@@ -35,7 +35,7 @@ from .failure import error_for_run, is_cancelled, is_closed
 from .generator import ITEMS_PER_TURN, close_generator, output_of
 from .ids import new_id
 from .team import Team
-from .validation import as_read, check_event, check_text
+from .validation import as_read, check_text, checked_event
 
 _encoder: Final = msgspec.json.Encoder()
 DESCRIPTION: Final = 500
@@ -268,7 +268,7 @@ class Delegate:
             raise InvalidEvent(
                 f"The agent yielded {type(item).__name__}.", expected="text or an AG-UI event"
             )
-        check_event(item)
+        item = checked_event(item)[0]
         if isinstance(item, e.MessagesSnapshot):
             return  # of the agent's own history, which is not the session's
         for event in self._sequence.admit(item):

@@ -38,7 +38,7 @@ from .failure import (
 from .generator import ITEMS_PER_TURN, ResumedIterator, close_generator, has_ended, output_of
 from .shared_state import RunState
 from .team import Team, handover_events
-from .validation import as_read, check_event, check_text
+from .validation import as_read, check_event, check_text, checked_event
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -346,7 +346,7 @@ class Run:
                 f"The agent yielded {type(item).__name__}.", expected="text or an AG-UI event"
             )
         self._text = None
-        size = check_event(item)
+        item, size = checked_event(item)
         if size > self._check_from:
             self.writer.check_size(item, size)
         for event in self.sequence.admit(item):

@@ -17,6 +17,7 @@ from ..protocol.events import AnyEvent, Event
 from ..protocol.merge import LARGEST_HEAD
 from ..protocol.sizes import TITLE
 from ..protocol.strict import check_value
+from ..protocol.text import encode_plain
 
 E = TypeVar("E", bound=Event)
 
@@ -53,7 +54,7 @@ def check_event(event: Event) -> int:
         check_value(msgspec.to_builtins(event), "event")
         data = _encoder.encode(event)
         if decode_event(data) != event:
-            _check_no_bytes(event)
+            _converted(event)
         return len(data)
     except (BadRequest, msgspec.MsgspecError, *_REFUSALS) as error:
         raise InvalidEvent(
@@ -61,10 +62,29 @@ def check_event(event: Event) -> int:
         ) from error
 
 
-def _check_no_bytes(event: Event) -> None:
-    """Raises ValidationError for bytes where text is expected: JSON would have them as base64."""
-    value = msgspec.to_builtins(event, builtin_types=_BYTES, str_keys=True)
-    msgspec.convert(value, AnyEvent)
+def checked_event(event: E) -> tuple[E, int]:
+    """``event`` and its size, as :func:`check_event`; with exact text for subclasses of ``str``.
+
+    Libraries return such text: of a message, of a web page, of an array.
+    """
+    try:
+        return event, check_event(event)
+    except InvalidEvent as invalid:
+        try:
+            exact = cast(E, _converted(event))
+        except (msgspec.MsgspecError, *_REFUSALS):
+            raise invalid from invalid.__cause__
+    return exact, check_event(exact)
+
+
+def _converted(event: Event) -> Event:
+    """A copy of ``event`` with exact text.
+
+    Raises ValidationError for bytes where text is expected: JSON would have them as base64.
+    """
+    value = msgspec.to_builtins(event, builtin_types=_BYTES, str_keys=True, enc_hook=encode_plain)
+    converted: AnyEvent = msgspec.convert(value, AnyEvent)
+    return converted
 
 
 def as_read(event: E) -> E:
@@ -73,8 +93,7 @@ def as_read(event: E) -> E:
     An agent may yield an instance of a subclass, or members of other types that encode to the same:
     this node must see in the event what other nodes read.
     """
-    check_event(event)
-    return cast(E, decode_event(_encoder.encode(event)))
+    return cast(E, decode_event(_encoder.encode(checked_event(event)[0])))
 
 
 def check_ids(event: Event) -> None:
