@@ -26,6 +26,7 @@ from ..protocol.frames import (
     encode_frame,
 )
 from ..protocol.strict import check_value, expected_of
+from ..protocol.text import encode_plain
 from .backoff import retry_delay
 from .errors import Disconnected, refusal
 
@@ -57,8 +58,8 @@ def is_command(frame: AnyClientFrame) -> bool:
             return False
 
 
-def check_frame(frame: AnyClientFrame) -> None:
-    """Raises BadRequest for what the server would refuse, or get changed.
+def checked_frame(frame: AnyClientFrame) -> AnyClientFrame:
+    """``frame`` as JSON has it. Raises BadRequest for what the server would refuse, or get changed.
 
     An id that is no text would never be answered, even a UUID, which arrives as text. JSON has no
     bytes (they would arrive as base64) and no NaN (it would arrive as ``null``).
@@ -67,13 +68,15 @@ def check_frame(frame: AnyClientFrame) -> None:
     if not isinstance(id, str):
         given = type(id).__name__
         raise BadRequest(f"This can't be sent: Expected `str`, got `{given}` as an id.")
-    value = msgspec.to_builtins(frame, builtin_types=(bytes, bytearray, memoryview))
+    binary = (bytes, bytearray, memoryview)
+    value = msgspec.to_builtins(frame, builtin_types=binary, enc_hook=encode_plain)
     try:
-        msgspec.convert(value, type(frame))
+        checked = msgspec.convert(value, type(frame))
     except msgspec.ValidationError as error:
         expected = expected_of(type(frame))
         raise BadRequest(f"This can't be sent: {error}.", expected=expected) from error
     check_value(value, "message")
+    return checked
 
 
 class Request:
@@ -85,8 +88,7 @@ class Request:
         self.id = id
         # The answer to a command is a notice. The "accepted" frame before it is not enough.
         self.wants_notice = is_command(frame)
-        check_frame(frame)
-        self.text: Final = _encoded(frame)
+        self.text: Final = _encoded(checked_frame(frame))
         self.repeatable = repeatable and not self.wants_notice
         self.sent = False
         self.tries = 0

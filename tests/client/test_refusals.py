@@ -198,6 +198,21 @@ async def test_a_message_that_json_would_change_is_refused_where_it_is_sent(
     assert [frame["content"] for frame in server.sent("send")] == ["still here"]
 
 
+class Found(str):
+    """Like the text that a library finds in a page."""
+
+
+async def test_a_message_may_have_subclasses_of_str() -> None:
+    server = FakeServer()
+    async with server.chat() as chat:
+        text, id = Found("hello"), Found("m1")
+        assert await chat.ask(text, id=id, metadata={"of": [text]}) == "hello "
+        await chat.answer(Found("q1"), text)
+    [sent], [answered] = server.sent("send"), server.sent("answer")
+    assert (sent["id"], sent["content"], sent["metadata"]) == ("m1", "hello", {"of": ["hello"]})
+    assert (answered["interrupt"], answered["payload"]) == ("q1", "hello")
+
+
 async def test_an_id_that_json_has_as_text_is_refused_where_an_answer_is_known_by_it() -> None:
     server = FakeServer()
     async with server.chat() as chat:
