@@ -230,7 +230,7 @@ async def test_events_of_an_agent_may_have_str_subclasses() -> None:
             yield e.ToolCallStart(Safe("call"), text)
             yield e.ToolCallArgs(tool_call_id=Safe("call"), delta="{}")
             yield e.ToolCallEnd(Safe("call"))
-            yield await ctx.delegate("other", "go")
+            yield await ctx.delegate("other", text)
             yield e.RunFinished("t", "r", {"result": text})
 
     async with talk({"speaking": Speaking, "other": Other}) as one:

@@ -6,7 +6,7 @@ node, it is called again, and the same question returns the recorded answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import msgspec
 from ..errors import AskDeclined, AskExpired
 from ..protocol import events as e
 from ..protocol.messages import Interrupt, Metadata, told_in
+from ..protocol.text import plain
 from .caller import Caller
 from .schemas import converted, schema_of
 
@@ -32,8 +33,12 @@ async def ask(
     expires: float | None = None,
 ) -> Any:
     """Asks a person and returns the answer; see :meth:`agentws.RunContext.ask`."""
-    response = _choices_schema(choices, schema) if choices is not None else response_schema(schema)
-    told = _encoder.encode([list(choices) if choices else None, response])
+    if not isinstance(question, str):
+        raise TypeError(f"question: expected text, not {type(question).__name__}")
+    question = plain(question)
+    offered = None if choices is None else _checked_choices(choices, schema)
+    response = {"type": "string", "enum": offered} if offered else response_schema(schema)
+    told = _encoder.encode([offered, response])
     step = ctx.output.steps.next("ask", question, told, ctx.work)
     message, attempt = question, 0
     while True:
@@ -42,10 +47,10 @@ async def ask(
             f"{step}/{attempt}",
             Interrupt(
                 "",
-                "confirmation" if choices else "input_required",
+                "confirmation" if offered else "input_required",
                 message,
                 response_schema=response,
-                metadata={"agentws": {"choices": list(choices)}} if choices else None,
+                metadata={"agentws": {"choices": offered}} if offered else None,
             ),
             expires=expires,
         )
@@ -57,11 +62,12 @@ async def ask(
             message, attempt = f"{question}\n\nThe answer does not fit: {error}.", attempt + 1
 
 
-def _choices_schema(choices: Sequence[str], schema: Any) -> dict[str, Any]:
-    are_texts = not isinstance(choices, str) and all(isinstance(one, str) for one in choices)
-    if not (choices and are_texts) or schema is not None:
+def _checked_choices(choices: Iterable[str], schema: Any) -> list[str]:
+    # Read once: it may be a generator.
+    offered = [] if isinstance(choices, str) else list(choices)
+    if not offered or not all(isinstance(one, str) for one in offered) or schema is not None:
         raise ValueError("choices: expected one text or more, and no schema beside them")
-    return {"type": "string", "enum": list(choices)}
+    return [plain(one) for one in offered]
 
 
 def response_schema(schema: Any) -> dict[str, Any] | None:

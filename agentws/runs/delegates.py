@@ -31,6 +31,7 @@ from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Attributed, Event, JsonPatch
 from ..protocol.sequence import TERMINAL, RunSequence
+from ..protocol.text import plain
 from .failure import error_for_run, is_cancelled, is_closed
 from .generator import ITEMS_PER_TURN, close_generator, output_of
 from .ids import new_id
@@ -67,6 +68,8 @@ async def call_delegate(
     """Runs the agent ``name`` to its end; see :meth:`agentws.agents.agent.RunContext.delegate`."""
     if not (content if isinstance(content, list) else content.strip()):
         raise BadRequest("There is nothing to do for the delegate.", expected="a task as text")
+    if isinstance(content, str):
+        content = plain(content)
     steps = caller.run.steps
     step = steps.next("delegate", name, _encoder.encode(content), caller.work)
     recorded = steps.delegate(step)

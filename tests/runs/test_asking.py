@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -118,6 +118,34 @@ async def test_an_answer_has_the_type_that_was_asked_for(park: float) -> None:
         await one.check()
 
 
+class Found(str):
+    """Like the text that a library finds in a page."""
+
+
+WORDS = [Found("red"), Found("blue")]
+GIVEN: dict[str, Callable[[], Any]] = {
+    "a generator": lambda: (word for word in ("red", "blue")),
+    "keys": lambda: {"red": 1, "blue": 2}.keys(),
+    "subclasses of str": lambda: WORDS,
+}
+
+
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+async def test_choices_may_be_anything_that_gives_texts(given: Callable[[], Any]) -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        yield await ctx.ask(Found("Which?"), choices=given())
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        (asked,) = await questions(one.client)
+        assert (asked["reason"], asked["message"]) == ("confirmation", "Which?")
+        assert asked["responseSchema"]["enum"] == ["red", "blue"]
+        assert asked["metadata"]["agentws"]["choices"] == ["red", "blue"]
+        await one.client.ask(answer("a1", asked["id"], "blue"))
+        assert await one.client.answer() == "blue"
+        await one.check()
+
+
 async def test_an_answer_must_be_one_of_the_choices() -> None:
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
         yield await ctx.ask("Which?", choices=["red", "blue"])
@@ -215,13 +243,15 @@ async def test_a_question_that_is_too_large_is_refused_where_it_is_asked() -> No
         {"choices": [1, 2]},
         {"choices": ["a"], "schema": int},
         {"expires": 0},
+        {"question": 5},
+        {"question": None},
     ],
 )
 async def test_options_that_make_no_question_are_refused(wrong: dict[str, Any]) -> None:
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
         try:
-            await ctx.ask("Which?", **wrong)
-        except ValueError as error:
+            await ctx.ask(**{"question": "Which?", **wrong})
+        except (TypeError, ValueError) as error:
             yield str(error)
 
     async with talk(agent) as one:
