@@ -186,9 +186,15 @@ async def test_what_commands_and_tools_return_may_be_str_subclasses() -> None:
         """Looks."""
         return Safe("found")
 
+    @tool
+    async def read(page: str) -> dict[str, str]:
+        """Reads."""
+        return {"title": Safe(page), "of": page}
+
     class Looking(Agent):
         async def run(self, ctx: RunContext) -> AsyncIterator[str]:
             yield await ctx.call(look)
+            yield str(await ctx.call(read, page=Safe("it")))
 
         def commands(self) -> list[Command]:
             async def say(ctx: CommandContext, args: str) -> str:
@@ -202,7 +208,9 @@ async def test_what_commands_and_tools_return_may_be_str_subclasses() -> None:
         await one.client.say("/help", "c2")
         assert "/say \u2014 Says it" in (await one.client.until("notice"))["content"]
         await one.client.say("go", "m1")
-        assert await one.client.answer() == "found"
+        assert await one.client.answer() == "found{'title': 'it', 'of': 'it'}"
+        results = [one for one in one.client.events() if one["type"] == "TOOL_CALL_RESULT"]
+        assert results[-1]["content"] == '{"title":"it","of":"it"}'
         await one.check()
 
 

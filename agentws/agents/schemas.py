@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ..protocol.strict import check_finite
+from ..protocol.text import plain
 
 T = TypeVar("T")
 
@@ -109,6 +110,8 @@ def encoded(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain(value)
     dump = getattr(value, "model_dump", None)
     if dump is None or isinstance(value, type):
         raise TypeError(f"a {type(value).__name__} can't be encoded as JSON")
