@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -12,6 +13,8 @@ from ..protocol.strict import check_value
 from ..protocol.text import plain
 from .schemas import decoded, encoded, has_schema
 from .tools import Tool
+
+logger: Final = logging.getLogger("agentws.run")
 
 Kind = Literal["text", "json", "parts"]
 """What the content is: the text that the tool returned, its result as JSON, or content parts."""
@@ -49,6 +52,8 @@ def _json(tool: str, result: Any) -> str:
     try:
         return encoded(result).decode()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        # Only the log says why: a user and a model read the sentence.
+        logger.error("the result of the tool %s can't be encoded", tool, exc_info=error)
         raise ToolError(f"The result of {tool} can't be encoded.") from error
 
 

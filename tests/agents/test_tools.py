@@ -268,9 +268,13 @@ def test_a_result_becomes_content(result: Any, content: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("result", [object(), {object(): 1}, inspect, float])
-def test_a_result_that_json_can_not_carry_is_an_error(result: Any) -> None:
+def test_a_result_that_json_can_not_carry_is_an_error(
+    result: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(ToolError, match="The result of t can't be encoded"):
         content_of("t", result, largest=100)
+    assert "the result of the tool t can't be encoded" in caplog.text
+    assert "TypeError: " in caplog.text, "which says the type"
 
 
 @pytest.mark.parametrize("result", ["x" * 101, {"a": "x" * 100}, [TextPart("x" * 100)]])
