@@ -147,11 +147,14 @@ class Word(enum.StrEnum):
 async def test_a_str_subclass_is_stored_as_a_plain_str(text: str) -> None:
     async with talk(Script("fine")) as one:
         session = await one.gateway.sessions.find(one.session)
-        await one.gateway.change_session(session, title=text, metadata=None)
-        await one.gateway.session(one.session).push(text)
-        await one.gateway.broadcast(text)
-        assert (await one.client.until("notice.posted"))["event"]["content"] == "hi"
-        assert (await one.client.until("notice"))["content"] == "hi"
+        await one.gateway.change_session(session, title=text, metadata={"of": [text]})
+        await one.gateway.session(one.session).push(text, metadata={"of": [text]})
+        await one.gateway.broadcast(text, metadata={"of": [text]})
+        posted = (await one.client.until("notice.posted"))["event"]
+        assert (posted["content"], posted["metadata"]) == ("hi", {"of": ["hi"]})
+        notice = await one.client.until("notice")
+        assert (notice["content"], notice["metadata"]) == ("hi", {"of": ["hi"]})
+        assert session.info.metadata == {"of": ["hi"]}
         for info in (session.info, await one.store.info(one.session)):
             assert (info.title, type(info.title)) == ("hi", str)
         await one.check()

@@ -23,7 +23,7 @@ from ..protocol.frames import check_id
 from ..protocol.messages import Metadata
 from ..protocol.text import plain
 from ..runs.ids import now_ms
-from ..runs.validation import check_event, check_title
+from ..runs.validation import check_title, checked_event
 from ..store import Store
 
 EventT = TypeVar("EventT", e.NoticePosted, e.SessionUpdated)
@@ -122,7 +122,7 @@ def _checked(event: EventT, what: str, expected: str) -> EventT:
     types: values of other types may have been encoded as one of these.
     """
     try:
-        check_event(event)
+        event = checked_event(event)[0]
     except InvalidEvent as error:
         raise TypeError(f"{what} is not valid: {error.__cause__}; expected {expected}") from error
     return cast("EventT", decode_event(msgspec.json.encode(event)))
