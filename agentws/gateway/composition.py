@@ -222,7 +222,6 @@ class Composition:
         self.broadcasts.unsubscribe()
         self.topics.abandon()
         self.takeovers.unsubscribe()
-        self.topics.abandon()
         self.sessions.abandon()
         ports = [self._store, self._bus, *(() if self._files is None else [self._files.store])]
         for port in ports:
