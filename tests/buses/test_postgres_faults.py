@@ -98,17 +98,25 @@ async def test_a_frozen_server_is_noticed_without_an_error_of_the_connection(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(postgres_bus, "PROBE_INTERVAL", 0.1)
+    patient = postgres_bus.TIMEOUT
     with PostgresServer() as server:
         async with a_pair(server.url, "frozen") as (one, other):
             heard = await listen(one, other, "s:1")
+
+            async def probed() -> bool:
+                return one._heard and other._heard
+
+            await eventually(probed, within=20)
             monkeypatch.setattr(postgres_bus, "TIMEOUT", 0.5)
             warnings = caplog.text.count("notifications are not received")
             server.pause()
 
             async def noticed() -> bool:
-                return caplog.text.count("notifications are not received") > warnings
+                """By both: to the one that is slower, the server was only slow."""
+                return caplog.text.count("notifications are not received") >= warnings + 2
 
             await eventually(noticed, within=20)
+            monkeypatch.setattr(postgres_bus, "TIMEOUT", patient)
             server.resume()
             await heard_by(heard, GAP)
 
