@@ -121,36 +121,26 @@ async def test_a_frozen_server_is_noticed_without_an_error_of_the_connection(
             await heard_by(heard, GAP)
 
 
+@pytest.mark.parametrize("during", ["_probe", "_notify"])
 async def test_a_connection_lost_before_its_first_notification_is_made_again_at_once(
-    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    postgres: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    during: str,
 ) -> None:
-    probe = PostgresBus._probe
+    """Also while that one is awaited: it says nothing of notifications."""
+    original = getattr(PostgresBus, during)
 
-    async def lost(bus: PostgresBus, *_: object) -> None:
-        monkeypatch.setattr(PostgresBus, "_probe", probe)
-        raise psycopg.OperationalError("the connection is lost")
-
-    monkeypatch.setattr(PostgresBus, "_probe", lost)
-    monkeypatch.setattr(postgres_bus, "DEAF_PAUSE", 1000.0)
-    bus, heard = PostgresBus(postgres.url, schema="early"), Heard()
-    bus.subscribe("s:1", lambda _, payload: heard.append(payload))
-    await bus.open()
-    await heard_by(heard, GAP)
-    await bus.close()
-
-
-async def test_a_connection_lost_while_its_first_notification_is_awaited_is_made_again_at_once(
-    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    notify = PostgresBus._notify
-
-    async def lost(bus: PostgresBus, payloads: list[str]) -> None:
-        monkeypatch.setattr(PostgresBus, "_notify", notify)
+    async def lost(*_: object) -> None:
+        monkeypatch.setattr(PostgresBus, during, original)
+        if during == "_probe":
+            raise psycopg.OperationalError("the connection is lost")
         await asyncio.to_thread(postgres.disconnect_all)
 
-    monkeypatch.setattr(PostgresBus, "_notify", lost)
+    monkeypatch.setattr(PostgresBus, during, lost)
     monkeypatch.setattr(postgres_bus, "ECHO", 1000.0)
-    bus, heard = PostgresBus(postgres.url, schema="meanwhile"), Heard()
+    monkeypatch.setattr(postgres_bus, "DEAF_PAUSE", 1000.0)
+    bus, heard = PostgresBus(postgres.url, schema="early"), Heard()
     bus.subscribe("s:1", lambda _, payload: heard.append(payload))
     await bus.open()
     await heard_by(heard, GAP)
