@@ -16,7 +16,7 @@ from ..sessions.session import Session
 from ..store import Appended
 from .builtin import ELLIPSIS, MAX_REPLY, Builtin
 from .consulting import consult
-from .failure import error_for_user, is_cancelled, is_closed
+from .failure import comes_from_outside, error_for_user
 from .inbox import send_key
 
 logger: Final = logging.getLogger("agentws")
@@ -113,7 +113,7 @@ class Invocation:
             content.encode()
         except BaseException as error:
             # A command may raise SystemExit: the server must not exit by that.
-            if is_cancelled(error, task) or is_closed(error, task):
+            if comes_from_outside(error, task):
                 raise
             known = error_for_user(error)
             if known is not None and not known.retryable:

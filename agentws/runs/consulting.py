@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from ..agents.agent import Agent
 from ..errors import AgentError, TimedOut
-from .failure import error_for_user, is_cancelled, is_closed
+from .failure import comes_from_outside, error_for_user
 
 logger: Final = logging.getLogger("agentws")
 
@@ -29,7 +29,7 @@ async def consult(
         async with asyncio.timeout(within) as deadline:
             return question(await making)
     except BaseException as error:
-        if is_cancelled(error, task) or is_closed(error, task):
+        if comes_from_outside(error, task):
             raise
         if (known := error_for_user(error)) is not None:
             raise known from known.__cause__

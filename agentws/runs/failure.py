@@ -145,6 +145,13 @@ def is_closed(error: BaseException, task: asyncio.Task[object] | None) -> bool:
     return isinstance(error, GeneratorExit) and not is_current(task)
 
 
+def comes_from_outside(error: BaseException, task: asyncio.Task[object] | None) -> bool:
+    """Whether ``error`` ends a call of the host's code in ``task`` from outside, and is no failure
+    of that code: then it must go through.
+    """
+    return is_cancelled(error, task) or is_closed(error, task)
+
+
 async def clear_cancellations(task: asyncio.Task[object] | None) -> None:
     """Clears cancellations that the agent swallowed: they must not cancel the run's end."""
     try:

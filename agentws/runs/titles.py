@@ -28,7 +28,7 @@ from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
 from .deciding import Decision, decide
-from .failure import is_cancelled, is_closed
+from .failure import comes_from_outside
 from .ids import now_ms
 
 logger: Final = logging.getLogger("agentws.run")
@@ -101,7 +101,7 @@ class Titles:
                 return _checked(await agent.title(_context(session, last))) or by_message
         except BaseException as error:
             # A hook may raise SystemExit: the server must not exit by that.
-            if is_cancelled(error, task) or is_closed(error, task):
+            if comes_from_outside(error, task):
                 raise
             logger.error("the agent of session %s made no title", session.id, exc_info=error)
             return by_message
