@@ -204,8 +204,8 @@ class _Decorator:
 
 
 def _given(arguments: str | bytes) -> str | bytes:
-    nothing = arguments.strip() in ("", "null") if isinstance(arguments, str) else not arguments
-    return "{}" if nothing else arguments
+    nothing = ("", "null") if isinstance(arguments, str) else (b"", b"null")
+    return "{}" if arguments.strip() in nothing else arguments
 
 
 _INJECTED: Final = object()

@@ -69,8 +69,8 @@ class Reading:
 
     def _our_name(self, given: str) -> str:
         """The tool that is meant; some servers leave the format of their model around its name."""
-        plain = given.partition("<|")[0].strip().removeprefix("functions.")
-        return self._tools.get(given) or self._tools.get(plain, given)
+        bare = given.partition("<|")[0].strip().removeprefix("functions.")
+        return self._tools.get(given) or self._tools.get(bare, given)
 
     def seal_call(self, index: object, id: object, value: str) -> Iterator[LLMPiece]:
         """``value`` must be sent back with a call that was begun."""
@@ -122,14 +122,17 @@ class _Call:
         self.early: list[object] = []
         """Arguments that were received before the name."""
         self.said: list[str] = []
+        """The pieces of its arguments."""
         self.whole: object = None
 
     @property
     def is_whole(self) -> bool:
         """Whether all its arguments were received: they are an object."""
-        if self.whole is not None or not self.said or self.said[-1][-1] != "}":
-            return self.whole is not None
-        return isinstance(json_value("".join(self.said)), dict)
+        if self.whole is not None:
+            return True
+        # Most pieces do not end like an object: then nothing is joined and parsed.
+        ends = bool(self.said) and self.said[-1].endswith("}")
+        return ends and isinstance(json_value("".join(self.said)), dict)
 
 
 class _Calls:

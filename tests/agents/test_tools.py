@@ -109,7 +109,7 @@ def test_arguments_are_parsed_from_an_object_or_its_json(given: Any) -> None:
     assert refund.parse(given) == {"order": "o1", "amount": 5.0, "reason": "late"}
 
 
-@pytest.mark.parametrize("given", ["", " \n", "null", " null ", b""])
+@pytest.mark.parametrize("given", ["", " \n", "null", " null ", b"", b" null\n"])
 def test_a_model_may_send_nothing_or_null_for_no_arguments(given: Any) -> None:
     @tool
     def ping() -> None: ...
