@@ -26,7 +26,7 @@ from ..protocol.frames import (
     encode_frame,
 )
 from ..protocol.strict import check_value, expected_of
-from ..protocol.text import encode_plain
+from ..protocol.text import with_plain_text
 from .backoff import retry_delay
 from .errors import Disconnected, refusal
 
@@ -68,8 +68,7 @@ def checked_frame(frame: AnyClientFrame) -> AnyClientFrame:
     if not isinstance(id, str):
         given = type(id).__name__
         raise BadRequest(f"This can't be sent: Expected `str`, got `{given}` as an id.")
-    binary = (bytes, bytearray, memoryview)
-    value = msgspec.to_builtins(frame, builtin_types=binary, enc_hook=encode_plain)
+    value = with_plain_text(frame)
     try:
         checked = msgspec.convert(value, type(frame))
     except msgspec.ValidationError as error:

@@ -17,14 +17,13 @@ from ..protocol.events import AnyEvent, Event
 from ..protocol.merge import LARGEST_HEAD
 from ..protocol.sizes import TITLE
 from ..protocol.strict import check_value
-from ..protocol.text import encode_plain
+from ..protocol.text import with_plain_text
 
 E = TypeVar("E", bound=Event)
 
 _encoder: Final = msgspec.json.Encoder()
 _REFUSALS: Final = (TypeError, ValueError, OverflowError, RecursionError)
 """What msgspec raises for values that it can't encode or decode, besides its own errors."""
-_BYTES: Final = (bytes, bytearray, memoryview)
 
 
 def check_text(text: str) -> None:
@@ -54,6 +53,7 @@ def check_event(event: Event) -> int:
         check_value(msgspec.to_builtins(event), "event")
         data = _encoder.encode(event)
         if decode_event(data) != event:
+            # It may have bytes, which read back as base64.
             _converted(event)
         return len(data)
     except (BadRequest, msgspec.MsgspecError, *_REFUSALS) as error:
@@ -78,12 +78,8 @@ def checked_event(event: E) -> tuple[E, int]:
 
 
 def _converted(event: Event) -> Event:
-    """A copy of ``event`` with exact text.
-
-    Raises ValidationError for bytes where text is expected: JSON would have them as base64.
-    """
-    value = msgspec.to_builtins(event, builtin_types=_BYTES, str_keys=True, enc_hook=encode_plain)
-    converted: AnyEvent = msgspec.convert(value, AnyEvent)
+    """A copy of ``event`` with exact text; raises ValidationError for bytes in place of text."""
+    converted: AnyEvent = msgspec.convert(with_plain_text(event, str_keys=True), AnyEvent)
     return converted
 
 
