@@ -145,7 +145,7 @@ async def identify(
         if inspect.isawaitable(found):
             found = await found
     except Exception as error:
-        refusal = _REFUSALS.get(_status_of(error))
+        refusal = _REFUSALS.get(http_status(error))
         if refusal is None:
             raise
         raise refusal() from error
@@ -161,7 +161,7 @@ _DENIALS: Final = frozenset({401, 403, 404})
 """Those by which ``authorize`` and ``may_subscribe`` say no. A 404 hides that something exists."""
 
 
-def _status_of(error: Exception) -> int | None:
+def http_status(error: Exception) -> int | None:
     """The status of a web framework's HTTP exception; ``None`` for any other one."""
     status = getattr(error, "status_code", None)
     return status if isinstance(status, int) else None
@@ -196,7 +196,7 @@ class Access:
             answer = self._authorize(identity, info, action)
             allowed = await answer if inspect.isawaitable(answer) else answer
         except Exception as error:
-            if _status_of(error) in _DENIALS:
+            if http_status(error) in _DENIALS:
                 raise Forbidden(NOT_YOURS) from error
             raise
         _check_answer("authorize", allowed)
@@ -220,7 +220,7 @@ class TopicAccess:
             answer = self._may_subscribe(identity, topic)
             allowed = await answer if inspect.isawaitable(answer) else answer
         except Exception as error:
-            if _status_of(error) in _DENIALS:
+            if http_status(error) in _DENIALS:
                 raise Forbidden(NOT_THIS_TOPIC) from error
             raise
         _check_answer("may_subscribe", allowed)

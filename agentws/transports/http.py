@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..auth import Identity
+from ..auth import Identity, http_status
 from ..errors import (
     AgentwsError,
     BadRequest,
@@ -289,7 +289,7 @@ async def read_limited(request: Request, limit: int) -> bytes:
 
 def _unexpected(error: Exception) -> AgentwsError:
     """What a client is told of an exception that is none of ours."""
-    if getattr(error, "status_code", None) == TooLarge.status:
+    if http_status(error) == TooLarge.status:
         # A limit of the host: its middleware raises while the body is received.
         return TooLarge("This body is too large.")
     logger.exception("a request could not be handled")
